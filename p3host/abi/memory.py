@@ -1,0 +1,37 @@
+"""Checked access to a linear memory, and the bound on what one lift may take."""
+
+from __future__ import annotations
+
+from ..errors import Trap, trap_if
+from .context import Context
+from .options import AbiOptions
+
+
+def checked_view(context: Context, pointer: int, size: int, what: str) -> memoryview:
+    """A view of the memory that covers the range; traps where the memory doesn't."""
+    view = context.memory.view
+    if pointer + size > len(view):
+        view = context.memory.refresh()
+        trap_if(
+            pointer + size > len(view),
+            f"{what} at {pointer:#x} of {size} bytes is out of bounds of the memory of {len(view)} bytes",
+        )
+    return view
+
+
+def aligned_view(context: Context, pointer: int, alignment: int, size: int, what: str) -> memoryview:
+    """Like `checked_view`, and traps where the pointer isn't a multiple of `alignment`."""
+    trap_if(pointer & (alignment - 1), f"unaligned pointer: {what} at {pointer:#x} needs an alignment of {alignment}")
+    return checked_view(context, pointer, size, what)
+
+
+def allocate(context: Context, alignment: int, size: int) -> int:
+    """A new allocation of the guest's, checked: `context.memory.view` covers it afterwards."""
+    pointer = context.realloc(0, 0, alignment, size)
+    if pointer & (alignment - 1) or pointer + size > len(context.memory.view):
+        aligned_view(context, pointer, alignment, size, "the result of realloc")
+    return pointer
+
+
+def over_limit(options: AbiOptions) -> Trap:
+    return Trap(f"the lists and strings of the lifted values take more than {options.lift_limit} bytes of the host")

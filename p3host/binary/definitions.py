@@ -1,0 +1,501 @@
+"""What the decoder makes of a component's bytes: one frozen dataclass for each production of Binary.md.
+
+Nothing is resolved here: types, functions and instances are indices into the index spaces that the definitions build
+up, in order. `offset` is where a definition starts in the file, for messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TypeAlias
+
+from ..types import CoreExternType, CoreFuncType, CoreValType, PrimitiveType, StringEncoding
+
+
+class CoreSort(Enum):
+    FUNC = 0x00
+    TABLE = 0x01
+    MEMORY = 0x02
+    GLOBAL = 0x03
+    TAG = 0x04
+    TYPE = 0x10
+    MODULE = 0x11
+    INSTANCE = 0x12
+
+
+class Sort(Enum):
+    FUNC = 0x01
+    VALUE = 0x02
+    TYPE = 0x03
+    COMPONENT = 0x04
+    INSTANCE = 0x05
+
+
+@dataclass(frozen=True)
+class CoreSortIndex:
+    sort: CoreSort
+    index: int
+
+
+@dataclass(frozen=True)
+class SortIndex:
+    """An index into the space of `sort`; a core sort is possible where the format allows it (modules)."""
+
+    sort: Sort | CoreSort
+    index: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    offset: int = field(default=0, compare=False)
+
+
+# Sections 1 to 6: modules, instances, components, aliases
+
+
+@dataclass(frozen=True)
+class CoreModule(Definition):
+    """A core module's bytes, as they stand in the file."""
+
+    data: memoryview
+
+
+@dataclass(frozen=True)
+class CoreInstantiate(Definition):
+    module: int
+    args: tuple[tuple[str, int], ...]  # name, core instance index
+
+
+@dataclass(frozen=True)
+class CoreInlineExports(Definition):
+    exports: tuple[tuple[str, CoreSortIndex], ...]
+
+
+@dataclass(frozen=True)
+class NestedComponent(Definition):
+    component: Component
+
+
+@dataclass(frozen=True)
+class Instantiate(Definition):
+    component: int
+    args: tuple[tuple[str, SortIndex], ...]
+
+
+@dataclass(frozen=True)
+class InlineExports(Definition):
+    exports: tuple[tuple[ExternName, SortIndex], ...]
+
+
+@dataclass(frozen=True)
+class AliasExport(Definition):
+    sort: Sort | CoreSort  # a core sort only as MODULE
+    instance: int
+    name: str
+
+
+@dataclass(frozen=True)
+class AliasCoreExport(Definition):
+    sort: CoreSort
+    instance: int
+    name: str
+
+
+@dataclass(frozen=True)
+class AliasOuter(Definition):
+    sort: Sort | CoreSort
+    count: int  # how many scopes outward, 0 is the current one
+    index: int
+
+
+# Types. A value type is an index or a primitive type.
+
+ValTypeRef: TypeAlias = int | PrimitiveType
+
+
+@dataclass(frozen=True)
+class RecordDef:
+    record_fields: tuple[tuple[str, ValTypeRef], ...]
+
+
+@dataclass(frozen=True)
+class VariantDef:
+    cases: tuple[tuple[str, ValTypeRef | None], ...]
+
+
+@dataclass(frozen=True)
+class ListDef:
+    elem_type: ValTypeRef
+    length: int | None = None
+
+
+@dataclass(frozen=True)
+class TupleDef:
+    types: tuple[ValTypeRef, ...]
+
+
+@dataclass(frozen=True)
+class FlagsDef:
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EnumDef:
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OptionDef:
+    payload: ValTypeRef
+
+
+@dataclass(frozen=True)
+class ResultDef:
+    ok: ValTypeRef | None
+    error: ValTypeRef | None
+
+
+@dataclass(frozen=True)
+class MapDef:
+    key_type: ValTypeRef
+    value_type: ValTypeRef
+
+
+@dataclass(frozen=True)
+class OwnDef:
+    resource: int
+
+
+@dataclass(frozen=True)
+class BorrowDef:
+    resource: int
+
+
+@dataclass(frozen=True)
+class StreamDef:
+    elem_type: ValTypeRef | None
+
+
+@dataclass(frozen=True)
+class FutureDef:
+    elem_type: ValTypeRef | None
+
+
+DefValType: TypeAlias = (
+    PrimitiveType
+    | RecordDef
+    | VariantDef
+    | ListDef
+    | TupleDef
+    | FlagsDef
+    | EnumDef
+    | OptionDef
+    | ResultDef
+    | MapDef
+    | OwnDef
+    | BorrowDef
+    | StreamDef
+    | FutureDef
+)
+
+
+@dataclass(frozen=True)
+class ResourceDef:
+    rep: CoreValType
+    destructor: int | None
+
+
+@dataclass(frozen=True)
+class FuncDef:
+    params: tuple[tuple[str, ValTypeRef], ...]
+    result: ValTypeRef | None
+    is_async: bool = False
+
+
+@dataclass(frozen=True)
+class InstanceTypeDef:
+    declarations: tuple[Declaration, ...]
+
+
+@dataclass(frozen=True)
+class ComponentTypeDef:
+    declarations: tuple[Declaration, ...]
+
+
+DefType: TypeAlias = DefValType | ResourceDef | FuncDef | InstanceTypeDef | ComponentTypeDef
+
+
+@dataclass(frozen=True)
+class TypeDefinition(Definition):
+    type: DefType
+
+
+# Core types. Those beyond plain functions and modules are kept only so that indices count right.
+
+
+@dataclass(frozen=True)
+class CoreGcType:
+    """A core type that is no plain function type (a struct, an array, a non-final function type); `text` names it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class CoreRecursiveTypes:
+    """A `rec` group: it adds each of its types to the core type index space."""
+
+    types: tuple[CoreFuncType | CoreGcType, ...]
+
+
+@dataclass(frozen=True)
+class CoreImportDecl:
+    """`type` is an index into the module type's own type index space where the import is a function or a tag."""
+
+    module: str
+    name: str
+    type: CoreExternDesc
+
+
+@dataclass(frozen=True)
+class CoreExportDecl:
+    name: str
+    type: CoreExternDesc
+
+
+@dataclass(frozen=True)
+class CoreFuncRef:
+    """An extern type given by a type index: a function, or a tag."""
+
+    sort: CoreSort
+    type_index: int
+
+
+CoreExternDesc: TypeAlias = CoreExternType | CoreFuncRef
+
+
+@dataclass(frozen=True)
+class CoreOuterAlias:
+    count: int
+    index: int
+
+
+@dataclass(frozen=True)
+class ModuleTypeDef:
+    declarations: tuple[CoreImportDecl | CoreExportDecl | CoreOuterAlias | CoreTypeDefinition, ...]
+
+
+CoreDefType: TypeAlias = CoreFuncType | CoreGcType | CoreRecursiveTypes | ModuleTypeDef
+
+
+@dataclass(frozen=True)
+class CoreTypeDefinition(Definition):
+    type: CoreDefType
+
+
+# Imports, exports and their names
+
+
+@dataclass(frozen=True)
+class ExternName:
+    """An import's or export's name with its attributes."""
+
+    name: str
+    implements: str | None = None
+    version_suffix: str | None = None
+    external_id: str | None = None
+
+
+@dataclass(frozen=True)
+class ExternDesc:
+    """An extern type by index: `sort` MODULE, FUNC, COMPONENT or INSTANCE, or TYPE with an `eq` bound."""
+
+    sort: Sort | CoreSort
+    type_index: int
+
+
+@dataclass(frozen=True)
+class SubResource:
+    """The bound of a type import or export that leaves the resource abstract: `(sub resource)`."""
+
+
+@dataclass(frozen=True)
+class ValueDesc:
+    """A value import or export: equal to the value `index`, or of the type `type`."""
+
+    index: int | None
+    type: ValTypeRef | None
+
+
+ExternTypeDesc: TypeAlias = ExternDesc | SubResource | ValueDesc
+
+
+@dataclass(frozen=True)
+class ImportDecl(Definition):
+    name: ExternName
+    type: ExternTypeDesc
+
+
+@dataclass(frozen=True)
+class ExportDecl(Definition):
+    name: ExternName
+    type: ExternTypeDesc
+
+
+Declaration: TypeAlias = (
+    CoreTypeDefinition | TypeDefinition | AliasExport | AliasCoreExport | AliasOuter | ImportDecl | ExportDecl
+)
+
+
+@dataclass(frozen=True)
+class Import(Definition):
+    name: ExternName
+    type: ExternTypeDesc
+
+
+@dataclass(frozen=True)
+class Export(Definition):
+    name: ExternName
+    target: SortIndex
+    type: ExternTypeDesc | None
+
+
+@dataclass(frozen=True)
+class Start(Definition):
+    function: int
+    args: tuple[int, ...]
+    results: int
+
+
+@dataclass(frozen=True)
+class Value(Definition):
+    type: ValTypeRef
+    data: bytes
+
+
+# Canonical definitions
+
+
+@dataclass(frozen=True)
+class CanonOptions:
+    """The `canonopt`s of one definition, with core indices. `present` names those that were written, in order and with
+    duplicates: "string-encoding", "memory", "realloc", "post-return", "async", "callback"."""
+
+    string_encoding: StringEncoding = "utf8"
+    memory: int | None = None
+    realloc: int | None = None
+    post_return: int | None = None
+    is_async: bool = False
+    callback: int | None = None
+    present: tuple[str, ...] = ()
+
+
+class CanonKind(Enum):
+    """Every canonical built-in, by its opcode; `lift` and `lower` have definitions of their own."""
+
+    RESOURCE_NEW = 0x02
+    RESOURCE_DROP = 0x03
+    RESOURCE_REP = 0x04
+    TASK_CANCEL = 0x05
+    SUBTASK_CANCEL = 0x06
+    TASK_RETURN = 0x09
+    CONTEXT_GET = 0x0A
+    CONTEXT_SET = 0x0B
+    THREAD_YIELD = 0x0C
+    SUBTASK_DROP = 0x0D
+    STREAM_NEW = 0x0E
+    STREAM_READ = 0x0F
+    STREAM_WRITE = 0x10
+    STREAM_CANCEL_READ = 0x11
+    STREAM_CANCEL_WRITE = 0x12
+    STREAM_DROP_READABLE = 0x13
+    STREAM_DROP_WRITABLE = 0x14
+    FUTURE_NEW = 0x15
+    FUTURE_READ = 0x16
+    FUTURE_WRITE = 0x17
+    FUTURE_CANCEL_READ = 0x18
+    FUTURE_CANCEL_WRITE = 0x19
+    FUTURE_DROP_READABLE = 0x1A
+    FUTURE_DROP_WRITABLE = 0x1B
+    ERROR_CONTEXT_NEW = 0x1C
+    ERROR_CONTEXT_DEBUG_MESSAGE = 0x1D
+    ERROR_CONTEXT_DROP = 0x1E
+    WAITABLE_SET_NEW = 0x1F
+    WAITABLE_SET_WAIT = 0x20
+    WAITABLE_SET_POLL = 0x21
+    WAITABLE_SET_DROP = 0x22
+    WAITABLE_JOIN = 0x23
+    BACKPRESSURE_INC = 0x24
+    BACKPRESSURE_DEC = 0x25
+    THREAD_INDEX = 0x26
+    THREAD_NEW_INDIRECT = 0x27
+    THREAD_RESUME_LATER = 0x28
+    THREAD_SUSPEND = 0x29
+    THREAD_SUSPEND_THEN_RESUME = 0x2A
+    THREAD_YIELD_THEN_RESUME = 0x2B
+    THREAD_SUSPEND_THEN_PROMOTE = 0x2C
+    THREAD_YIELD_THEN_PROMOTE = 0x2D
+    THREAD_SPAWN_REF = 0x40
+    THREAD_SPAWN_INDIRECT = 0x41
+    THREAD_AVAILABLE_PARALLELISM = 0x42
+
+
+@dataclass(frozen=True)
+class Lift(Definition):
+    core_func: int
+    options: CanonOptions
+    type_index: int
+
+
+@dataclass(frozen=True)
+class Lower(Definition):
+    func: int
+    options: CanonOptions
+
+
+@dataclass(frozen=True)
+class CanonBuiltin(Definition):
+    """A canonical built-in; each immediate is set only where its production has it."""
+
+    kind: CanonKind
+    type_index: int | None = None  # a resource, stream or future type; a core function type for `thread.new-indirect`
+    result: ValTypeRef | None = None  # `task.return`
+    options: CanonOptions = CanonOptions()
+    is_async: bool = False  # the cancels' `async?`
+    cancellable: bool = False  # `cancel?`, which today's specification still decodes
+    memory: int | None = None  # `waitable-set.wait` and `poll`
+    core_type: CoreValType | None = None  # `context.get` and `context.set`
+    immediate: int | None = None  # the index of `context.get` and `context.set`, the table of `thread.new-indirect`
+    shared: bool = False
+
+
+CanonDefinition: TypeAlias = Lift | Lower | CanonBuiltin
+
+AnyDefinition: TypeAlias = (
+    CoreModule
+    | CoreInstantiate
+    | CoreInlineExports
+    | CoreTypeDefinition
+    | NestedComponent
+    | Instantiate
+    | InlineExports
+    | AliasExport
+    | AliasCoreExport
+    | AliasOuter
+    | TypeDefinition
+    | CanonDefinition
+    | Start
+    | Import
+    | Export
+    | Value
+)
+
+
+@dataclass(frozen=True)
+class Component(Definition):
+    """A component: its definitions in the order of the file. `names` is what its name section says, by sort and
+    index, and `name` the component's own; both may be empty."""
+
+    definitions: tuple[AnyDefinition, ...]
+    name: str = ""
+    names: dict[tuple[Sort | CoreSort, int], str] = field(default_factory=dict, compare=False)

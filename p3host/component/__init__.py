@@ -1,0 +1,127 @@
+"""Components: loaded from a file, bytes or text, linked with Python, instantiated."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..binary.core_modules import module_type
+from ..binary.decoder import decode
+from ..binary.validate import validate
+from ..binary.wit import print_wit
+from ..engine import Engine, MachineLimits, Module, ModuleError, text_to_binary
+from ..errors import DecodeError
+from ..host.functions import HostFunction
+from ..runtime.store import DEFAULT_MAX_HANDLES
+from ..types import ComponentType, CoreFuncType, ModuleType
+from .exports import ExportedFunction, GuestResource, Interface, ResourceClass
+from .imports import Imports, find_imports
+from .instance import DEFAULT_GRACE_SECONDS, Instance
+from .linked import Linked, imported_funcs
+from .program import Program, ProgramWriter
+
+if TYPE_CHECKING:
+    from ..wasi import Wasi
+
+__all__ = [
+    "Component",
+    "ExportedFunction",
+    "GuestResource",
+    "Instance",
+    "Interface",
+    "ResourceClass",
+]
+
+
+class Component:
+    """A component that has been decoded, validated and compiled; it can be instantiated any number of times.
+
+    `type` is what it imports and exports.
+    """
+
+    def __init__(self, binary: bytes, *, name: str = "component", engine: Engine | None = None) -> None:
+        self.name = name
+        self.engine = engine or Engine.default()
+        self.definition = decode(binary)
+        module_types: dict[int, ModuleType] = {}
+
+        def read_module(data: memoryview, offset: int) -> ModuleType:
+            module_types[offset] = module_type(data, offset)
+            return module_types[offset]
+
+        signatures: dict[int, CoreFuncType] = {}
+        self.type: ComponentType = validate(self.definition, read_module, signatures)
+        self.program: Program = ProgramWriter(signatures, module_types).write(self.definition)
+        try:
+            self.modules: list[Module] = self.engine.compile([module.data for module in self.program.modules])
+        except ModuleError as error:
+            raise DecodeError(error.message, self.program.modules[error.index].offset) from error
+        self.linked: dict[tuple[object, ...], Linked] = {}
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str] | bytes, *, engine: Engine | None = None) -> Component:
+        """Loads a component from a path, from bytes, or from its text format (a string that starts with a paren).
+
+        :raises DecodeError: if it is no valid component.
+        :raises OSError: if the file can't be read.
+        """
+        if isinstance(source, bytes | bytearray | memoryview):
+            return cls(bytes(source), engine=engine)
+        if isinstance(source, str) and source.lstrip().startswith(("(", ";;")):
+            return cls(text_to_binary(source), engine=engine)
+        path = Path(source)
+        data = path.read_bytes()
+        if data.lstrip()[:1] in (b"(", b";"):
+            data = text_to_binary(data.decode())
+        return cls(data, name=path.stem, engine=engine)
+
+    def wit(self) -> str:
+        """The component's imports and exports as a WIT world."""
+        return print_wit(self.type, self.name)
+
+    def instantiate(
+        self,
+        imports: Mapping[str, Any] | None = None,
+        *,
+        wasi: Wasi | None = None,
+        limits: MachineLimits | None = None,
+        grace_seconds: float = DEFAULT_GRACE_SECONDS,
+        max_handles: int = DEFAULT_MAX_HANDLES,
+        choose: Callable[[int], int] | None = None,
+        detect_deadlock: bool = False,
+    ) -> Instance:
+        """An instance, to be entered with `async with`.
+
+        `imports` gives each import by its name (see the README for what may stand there); `wasi` grants what the guest
+        gets of the machine, nothing without it. `grace_seconds` is how long a cancelled call may take to end.
+        `choose(n)` picks one of n possibilities wherever the specification leaves a choice. With `detect_deadlock`, a
+        call that can never return raises `Deadlock` instead of waiting forever.
+
+        :raises LinkError: with all imports that are missing or wrong.
+        """
+        provided: Mapping[str, object] = {} if wasi is None else wasi.interfaces()
+        found = find_imports(self.program, imports or {}, provided)
+        return Instance(
+            self,
+            self.link(found),
+            found,
+            limits=limits,
+            grace_seconds=grace_seconds,
+            max_handles=max_handles,
+            choose=choose,
+            detect_deadlock=detect_deadlock,
+        )
+
+    def link(self, imports: Imports) -> Linked:
+        """What is common to all instances whose imports may wait in the same places."""
+        hosts: dict[int, HostFunction | None] = {
+            index: HostFunction(imports.functions[index], func.name, func.type)
+            for index, func in imported_funcs(self.program)
+        }
+        key = (*(host is None or host.may_wait for host in hosts.values()), *imports.modules)
+        linked = self.linked.get(key)
+        if linked is None:
+            linked = self.linked[key] = Linked(self.program, self.modules, imports.modules, hosts)
+        return linked

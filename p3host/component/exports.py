@@ -1,0 +1,191 @@
+"""What an instance exports, as Python objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..binary.names import parse_extern_name
+from ..errors import Err
+from ..host.calls import HostCall
+from ..runtime.resource import Resource, RuntimeResource
+from ..types import FuncType, ResultType
+from ..values import Ok, class_name, python_name
+from .versions import resolve
+
+if TYPE_CHECKING:
+    from ..host.driver import Driver
+
+
+class ExportedFunction:
+    """A component function, called with Python values and awaited. Any number of calls can be awaited at once.
+
+    A `result` is returned or, for its error case, raised as `Err`. Cancelling the scope around the call cancels the
+    guest's task.
+
+    :raises TypeError: if the arguments don't fit the function's type.
+    :raises Trap: if the guest trapped, in this call or in another one meanwhile.
+    """
+
+    __slots__ = ("detect_deadlock", "driver", "func", "index", "name", "returns_result", "type")
+
+    def __init__(self, driver: Driver, index: int, name: str, t: FuncType, detect_deadlock: bool = False) -> None:
+        self.driver = driver
+        self.index = index
+        self.func = driver.store.funcs[index]
+        self.name = name
+        self.type = t
+        self.returns_result = isinstance(t.result, ResultType)
+        self.detect_deadlock = detect_deadlock
+
+    async def __call__(self, *args: Any, **named: Any) -> Any:
+        if named:
+            args = self.arrange(args, named)
+        call = HostCall(self.driver, self.func, self.name, args)
+        call.start()
+        if call.pending:
+            await call.wait(self.detect_deadlock)
+        value = call.result()
+        if self.returns_result:
+            if isinstance(value, Err):
+                raise value
+            assert isinstance(value, Ok)
+            return value.value
+        return value
+
+    def arrange(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, ...]:
+        names = [python_name(label) for label, _ in self.type.params]
+        rest = names[len(args) :]
+        for name in named:
+            if name not in rest:
+                raise TypeError(f"{self.name}() got an unexpected argument {name!r}; it takes {', '.join(names)}")
+        missing = [name for name in rest if name not in named]
+        if missing:
+            raise TypeError(f"{self.name}() misses the arguments {', '.join(missing)}")
+        return args + tuple(named[name] for name in rest)
+
+    def compatible(self, t: FuncType) -> bool:
+        """Whether this function can stand for an import of type `t`; resource types are compared by name."""
+        return len(t.params) == len(self.type.params) and t.is_async == self.type.is_async
+
+    def __repr__(self) -> str:
+        return f"<exported function {self.name!r}>"
+
+
+class GuestResource:
+    """A resource that a guest implements. Methods are awaited. `drop`, or leaving a `with` block, ends it."""
+
+    __slots__ = ("handle", "resource_class")
+
+    def __init__(self, resource_class: ResourceClass, handle: Resource) -> None:
+        self.resource_class = resource_class
+        self.handle = handle
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = self.resource_class.methods.get(name)
+        if method is None:
+            raise AttributeError(f"the resource {self.resource_class.name!r} has no method {name!r}")
+        return partial(method, self)
+
+    def drop(self) -> None:
+        """Gives the resource up. Does nothing for one that was given up before or is borrowed."""
+        handle = self.handle
+        if handle.own and handle.alive:
+            handle.alive = False
+            self.resource_class.drop(handle.rep)
+
+    close = drop
+
+    def __enter__(self) -> GuestResource:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.drop()
+
+    def __repr__(self) -> str:
+        return repr(self.handle)
+
+
+class ResourceClass:
+    """A resource type that a guest exports: awaited like a call, it is its constructor; its static functions are
+    attributes."""
+
+    def __init__(self, name: str, driver: Driver, resource: RuntimeResource) -> None:
+        self.name = name
+        self.driver = driver
+        self.resource = resource
+        self.constructor: ExportedFunction | None = None
+        self.methods: dict[str, ExportedFunction] = {}
+        self.statics: dict[str, ExportedFunction] = {}
+
+    async def __call__(self, *args: Any, **named: Any) -> Any:
+        if self.constructor is None:
+            raise TypeError(f"the resource {self.name!r} has no constructor")
+        return await self.constructor(*args, **named)
+
+    def __getattr__(self, name: str) -> ExportedFunction:
+        function = self.__dict__.get("statics", {}).get(name)
+        if function is None:
+            raise AttributeError(f"the resource {self.name!r} has no static function {name!r}")
+        assert isinstance(function, ExportedFunction)
+        return function
+
+    def drop(self, rep: int) -> None:
+        if self.resource.destructor is not None and not self.driver.closing and self.driver.store.trap is None:
+            HostCall(self.driver, self.resource.destructor, f"the destructor of {self.name}", (rep,)).start()
+
+
+class Interface:
+    """The functions and resources of an exported interface (or of the component itself), by attribute in snake_case
+    (resources in UpperCamelCase) or by item in WIT's spelling."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.members: dict[str, Any] = {}
+        self.attributes: dict[str, Any] = {}
+
+    def add(self, name: str, value: Any) -> None:
+        self.members[name] = value
+        if isinstance(value, ResourceClass):
+            self.attributes[class_name(name)] = value
+            return
+        parts = parse_extern_name(name)
+        if parts.kind == "label":
+            self.attributes[python_name(name)] = value
+            return
+        if parts.kind == "interface":
+            return
+        resource_class = self.members.get(parts.labels[0])
+        if isinstance(resource_class, ResourceClass):
+            if parts.kind == "constructor":
+                resource_class.constructor = value
+            elif parts.kind == "method":
+                resource_class.methods[python_name(parts.labels[1])] = value
+            else:
+                resource_class.statics[python_name(parts.labels[1])] = value
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self.__dict__["attributes"][name]
+        except KeyError:
+            known = ", ".join(sorted(self.__dict__.get("attributes", ())))
+            raise AttributeError(f"{self.__dict__.get('name')!r} exports no {name!r}; it has: {known}") from None
+
+    def __getitem__(self, name: str) -> Any:
+        found = resolve(name, self.members)
+        if found is None:
+            raise KeyError(f"{self.name!r} exports no {name!r}; it has: {', '.join(self.members)}")
+        return self.members[found]
+
+    def __contains__(self, name: str) -> bool:
+        return resolve(name, self.members) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.members)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.attributes]
+
+    def __repr__(self) -> str:
+        return f"<exports of {self.name}: {', '.join(self.members)}>"

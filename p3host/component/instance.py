@@ -1,0 +1,173 @@
+"""A running instance, for the time of an `async with` block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+
+from ..engine import Engine, Machine, MachineLimits
+from ..errors import InstanceClosed
+from ..host.calls import HostCall
+from ..host.driver import Driver
+from ..host.functions import BoundHostFunction, HostFunction
+from ..host.streams import PythonEdge
+from ..runtime.resource import Resource, RuntimeResource
+from ..runtime.store import DEFAULT_MAX_HANDLES, Store
+from ..types import FuncType, ResourceType
+from .exports import ExportedFunction, GuestResource, Interface, ResourceClass
+from .imports import Imports
+from .linked import Instantiation, Linked, prepare_store
+from .program import FuncItem, ImportedDef, InstanceItem, Item, TypeItem
+
+if TYPE_CHECKING:
+    from . import Component
+
+DEFAULT_GRACE_SECONDS = 5.0
+
+
+class Edge(PythonEdge):
+    """Adds resources to what the host shows of a store."""
+
+    def __init__(self) -> None:
+        self.resource_classes: dict[RuntimeResource, ResourceClass] = {}
+
+    def wrap_resource(self, resource: Resource) -> GuestResource:
+        known = self.resource_classes.get(resource.resource)
+        if known is None:
+            known = self.resource_classes[resource.resource] = ResourceClass(
+                resource.resource.name, self.driver, resource.resource
+            )
+        return GuestResource(known, resource)
+
+
+class Instance:
+    """An instance of a component: made by `Component.instantiate`, alive within its `async with` block.
+
+    `exports` has what the component exports. Only the thread that entered the block may use the instance.
+    """
+
+    exports: Interface
+
+    def __init__(
+        self,
+        component: Component,
+        linked: Linked,
+        imports: Imports,
+        *,
+        limits: MachineLimits | None = None,
+        grace_seconds: float = DEFAULT_GRACE_SECONDS,
+        max_handles: int = DEFAULT_MAX_HANDLES,
+        choose: Callable[[int], int] | None = None,
+        detect_deadlock: bool = False,
+    ) -> None:
+        self.component = component
+        self.linked = linked
+        self.imports = imports
+        self.limits = limits
+        self.grace_seconds = grace_seconds
+        self.max_handles = max_handles
+        self.choose = choose
+        self.detect_deadlock = detect_deadlock
+        self.stack: AsyncExitStack | None = None
+        self.opened = False
+
+    async def __aenter__(self) -> Self:
+        if self.opened:
+            raise InstanceClosed("an instance can be entered once: call instantiate again")
+        self.opened = True
+        engine: Engine = self.component.engine
+        edge = Edge()
+        store = Store(edge, choose=self.choose, slice_seconds=engine.config.slice_seconds, max_handles=self.max_handles)
+        prepare_store(self.linked.program, store)
+        self.driver = edge.driver = Driver(store, self.grace_seconds)
+        self.machine = Machine(engine, store, self.limits)
+        try:
+            self.link_imports(store)
+            self.task_group = anyio.create_task_group()
+            await self.task_group.__aenter__()
+            self.driver.open(self.task_group)
+            try:
+                call = HostCall(self.driver, Instantiation(self.linked, store, self.machine), "instantiate", ())
+                call.start()
+                if call.pending:
+                    await call.wait(self.detect_deadlock)
+                call.result()
+            except BaseException as error:
+                await self.leave(type(error), error, error.__traceback__)
+                raise
+        except BaseException:
+            self.machine.close()
+            raise
+        self.exports = self.collect(self.component.name, self.linked.program.exports)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self.leave(kind, error, trace)
+        finally:
+            self.machine.close()
+
+    async def leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends all that runs in the instance. What the block raised is raised as it is, never in a group."""
+        self.driver.close()
+        self.task_group.cancel_scope.cancel()
+        try:
+            await self.task_group.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            rest = only_error(group, error)
+            if rest is not error:
+                raise rest from None
+
+    def link_imports(self, store: Store) -> None:
+        program = self.linked.program
+        for index, target in self.imports.functions.items():
+            func = program.funcs[index]
+            assert isinstance(func, ImportedDef)
+            store.funcs[index] = BoundHostFunction(HostFunction(target, func.name, func.type), self.driver)
+        for slot in self.imports.resources:
+            store.resources[slot] = RuntimeResource(program.resources[slot].name, None, drop=close_resource)
+
+    def collect(self, name: str, items: Mapping[str, Item]) -> Interface:
+        """The Python objects of exports, interfaces within interfaces included."""
+        interface = Interface(name)
+        for export, item in items.items():
+            match item:
+                case FuncItem():
+                    interface.add(export, self.function(item, export))
+                case InstanceItem():
+                    interface.add(export, self.collect(export, item.exports))
+                case TypeItem(type=ResourceType() as resource):
+                    runtime = self.driver.store.resources[resource.slot]
+                    if runtime.impl is not None:
+                        resource_class = ResourceClass(export, self.driver, runtime)
+                        edge = self.driver.store.edge
+                        assert isinstance(edge, Edge)
+                        interface.add(export, edge.resource_classes.setdefault(runtime, resource_class))
+        return interface
+
+    def function(self, item: FuncItem, name: str) -> ExportedFunction:
+        t: FuncType = self.linked.program.funcs[item.index].type
+        return ExportedFunction(self.driver, item.index, name, t, self.detect_deadlock)
+
+
+def only_error(group: BaseExceptionGroup[BaseException], error: BaseException | None) -> BaseException:
+    """The one error that is not a part of ending the block itself."""
+    rest: BaseException = group
+    while isinstance(rest, BaseExceptionGroup) and len(rest.exceptions) == 1:
+        rest = rest.exceptions[0]
+    return rest
+
+
+def close_resource(resource: Any) -> None:
+    """A guest dropped its handle of a host's resource."""
+    close = getattr(resource, "close", None)
+    if close is not None:
+        close()

@@ -1,0 +1,1 @@
+"""What joins the runtime to the event loop: the only rooms that wait."""

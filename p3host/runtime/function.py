@@ -1,0 +1,236 @@
+"""Calls into a guest and out of it (CanonicalABI.md, "canon lift" and "canon lower").
+
+What is known when a component is linked is compiled once (`LiftedType`, `LoweredFunc`); what belongs to one instance is
+bound to it (`LiftedFunc`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from ..abi.layout import MAX_FLAT_ASYNC_PARAMS, MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, flatten_count
+from ..abi.lift import compile_lift, compile_lift_result
+from ..abi.lower import compile_lower, compile_lower_result
+from ..abi.options import AbiOptions
+from ..errors import Trap, trap_if
+from ..types import BorrowType, FuncType, contains
+from .options import CanonicalOptions
+from .task import Call, OnCancel, Subtask, SubtaskState, Task, TaskState, failed_call
+from .thread import FREEZE, CoreFunc, Routine, Thread
+from .waitable import NO_EVENT, TASK_CANCELLED, WaitableSet
+
+if TYPE_CHECKING:
+    from .instance import ComponentInstance
+    from .task import FuncInst
+
+
+class CallbackCode(IntEnum):
+    EXIT = 0
+    YIELD = 1
+    WAIT = 2
+
+
+class LiftedType:
+    """A lifted function's converters: how its arguments are lowered, and a sync lift's core result lifted."""
+
+    __slots__ = ("borrows", "is_async", "lift_result", "lower_params", "type")
+
+    def __init__(self, t: FuncType, abi: AbiOptions, is_async: bool) -> None:
+        self.type = t
+        self.is_async = is_async
+        self.borrows = any(contains(param, BorrowType) for param in t.param_types)
+        self.lower_params: Callable[[Any, Sequence[Any]], Sequence[int | float]]
+        self.lower_params = compile_lower(t.param_types, abi, MAX_FLAT_PARAMS, tuple(label for label, _ in t.params))
+        self.lift_result: Callable[[Any, Sequence[int | float]], Any] | None = None
+        if not is_async:
+            self.lift_result = compile_lift_result(t.result, abi, MAX_FLAT_RESULTS)
+
+
+class LiftedFunc:
+    """A guest's function in one instance, as something to call."""
+
+    __slots__ = ("callback", "core_func", "inst", "lifted", "name", "needs_exclusive", "options", "type")
+
+    def __init__(self, name: str, lifted: LiftedType, options: CanonicalOptions) -> None:
+        assert options.core_func is not None
+        self.name = name
+        self.lifted = lifted
+        self.type = lifted.type
+        self.options = options
+        self.inst = options.inst
+        self.core_func: CoreFunc = options.core_func
+        self.callback = options.callback
+        self.needs_exclusive = not options.is_async or options.callback is not None
+
+    def __call__(self, call: Call, caller: ComponentInstance | None) -> OnCancel:
+        inst = self.inst
+        store = inst.store
+        entered = inst.enter_from(caller)
+        task = Task(self, call)
+        thread = task.implicit_thread = Thread(task, run_implicit_thread(task))
+        thread.run(None)
+        if not self.type.is_async and task.state is not TaskState.RESOLVED:
+            run_until_resolved(task)
+        if store.frozen:
+            store.when_thawed_leave(entered)
+        else:
+            for instance in entered:
+                instance.may_enter = True
+        return task.request_cancellation
+
+
+def run_until_resolved(task: Task) -> None:
+    """A function of a type that isn't async may block only as long as other threads of its instance can go on."""
+    store = task.inst.store
+    while task.state is not TaskState.RESOLVED:
+        if store.frozen:
+            store.frozen.append(lambda: run_until_resolved(task))
+            return
+        thread = store.next_ready_in(task.inst)
+        trap_if(
+            thread is None,
+            f"cannot block: {task.describe()} is not of an async type, and no other thread of its instance can go on",
+        )
+        assert thread is not None
+        thread.resume()
+
+
+def run_implicit_thread(task: Task) -> Routine[None]:
+    func = task.func
+    assert isinstance(func, LiftedFunc)
+    inst = task.inst
+    lifted = func.lifted
+    thread = task.implicit_thread
+    if not (yield from task.enter()):
+        return
+    options = func.options.with_scope(task) if lifted.borrows else func.options
+    try:
+        flat_args = lifted.lower_params(options, task.start())
+    except (TypeError, ValueError) as error:
+        refuse_arguments(task, error)
+        return
+    result = yield func.core_func.fiber(flat_args)
+
+    if lifted.lift_result is not None:
+        flat_results = () if result is None else (result,)
+        task.return_(lifted.lift_result(options, flat_results))
+        if options.post_return is not None:
+            options.enter_without_leave(options.post_return, flat_results)
+        task.exit()
+        return
+
+    callback = func.callback
+    if callback is not None:
+        while result != CallbackCode.EXIT:
+            code = result & 0xF
+            inst.release_exclusive()
+            if code == CallbackCode.WAIT:
+                waitable_set = inst.handles.get(result >> 4)
+                trap_if(not isinstance(waitable_set, WaitableSet), f"handle index {result >> 4} is no waitable set")
+                assert isinstance(waitable_set, WaitableSet)
+                event = yield from waitable_set.wait_for_event(thread, True, wants_exclusive=True)
+            elif code == CallbackCode.YIELD:
+                cancelled = yield from thread.yield_(True, wants_exclusive=True)
+                event = TASK_CANCELLED if cancelled else NO_EVENT
+            elif code == CallbackCode.EXIT:
+                inst.exclusive_thread = thread
+                break
+            else:
+                raise Trap(f"unsupported callback code {code}")
+            inst.exclusive_thread = thread
+            result = yield callback.fiber(event)
+    task.exit()
+
+
+def refuse_arguments(task: Task, error: Exception) -> None:
+    """The host gave arguments of the wrong shape: the call fails, and no guest is harmed, as none has run yet."""
+    task.state = TaskState.RESOLVED
+    task.num_borrows = 0
+    task.exit()
+    task.call.on_fail(error)
+
+
+class LoweredFunc:
+    """A lowered import's converters, on the caller's side. `flat_params` tells where an out pointer stands."""
+
+    __slots__ = ("borrows", "is_async", "lift_params", "lower", "name", "out_index", "type")
+
+    def __init__(self, name: str, t: FuncType, abi: AbiOptions, is_async: bool) -> None:
+        self.name = name
+        self.type = t
+        self.is_async = is_async
+        self.borrows = any(contains(param, BorrowType) for param in t.param_types)
+        max_params = MAX_FLAT_ASYNC_PARAMS if is_async else MAX_FLAT_PARAMS
+        max_results = 0 if is_async else MAX_FLAT_RESULTS
+        self.lift_params: Callable[[Any, Sequence[int | float]], Sequence[Any]]
+        self.lift_params = compile_lift(t.param_types, abi, max_params)
+        self.lower = compile_lower_result(t.result, abi, max_results)
+        count = flatten_count(t.param_types, abi.pointer, max_params)
+        results = () if t.result is None else (t.result,)
+        spills = flatten_count(results, abi.pointer, max_results) > max_results
+        self.out_index = (1 if count > max_params else count) if spills else None
+
+    def lower_result(self, options: CanonicalOptions, result: Any, flat_args: Sequence[int | float]) -> Any:
+        """The single core result, or None where there is none or it went to the out pointer."""
+        flat = self.lower(options, result, None if self.out_index is None else int(flat_args[self.out_index]))
+        return flat[0] if flat else None
+
+
+def canon_lower_sync(
+    func: LoweredFunc, options: CanonicalOptions, callee: FuncInst, thread: Thread, flat_args: Sequence[Any]
+) -> Routine[Any]:
+    """A sync lower: the caller's thread blocks until the callee has resolved. Where the type isn't async, a callee of
+    the host that needs time holds the whole store instead."""
+    inst = options.inst
+    store = inst.store
+    inst.check_may_leave()
+    subtask = Subtask(func, options, thread, flat_args)
+    subtask.on_cancel = callee(subtask, inst)
+    if store.frozen:
+        yield FREEZE
+    if not subtask.resolved and subtask.failure is None:
+        if func.type.is_async:
+            yield from thread.wait_until(
+                lambda: subtask.resolved or subtask.failure is not None, False, f"the call of {func.name!r}"
+            )
+        else:
+            store.hold(subtask)
+            yield FREEZE
+    if subtask.failure is not None:
+        raise failed_call(func.name, subtask.failure) from subtask.failure
+    subtask.deliver_resolve()
+    return subtask.flat_result
+
+
+def canon_lower_async(
+    func: LoweredFunc, options: CanonicalOptions, callee: FuncInst, thread: Thread, flat_args: Sequence[Any]
+) -> Routine[int]:
+    inst = options.inst
+    inst.check_may_leave()
+    subtask = Subtask(func, options, thread, flat_args)
+    subtask.on_cancel = callee(subtask, inst)
+    if inst.store.frozen:
+        yield FREEZE
+    return finish_async_lower(subtask)
+
+
+def start_async_lower(
+    func: LoweredFunc, options: CanonicalOptions, callee: FuncInst, thread: Thread, flat_args: Sequence[Any]
+) -> int:
+    """An async lower of a callee that never runs guest code, so the caller can't be frozen by it."""
+    options.inst.check_may_leave()
+    subtask = Subtask(func, options, thread, flat_args)
+    subtask.on_cancel = callee(subtask, options.inst)
+    return finish_async_lower(subtask)
+
+
+def finish_async_lower(subtask: Subtask) -> int:
+    if subtask.failure is not None:
+        raise failed_call(subtask.func.name, subtask.failure) from subtask.failure
+    if subtask.resolved:
+        subtask.deliver_resolve()
+        return SubtaskState.RETURNED
+    subtask.index = subtask.options.inst.handles.add(subtask)
+    return subtask.state | subtask.index << 4

@@ -1,0 +1,114 @@
+"""Component instances (CanonicalABI.md, "Component Instances")."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..errors import Trap
+from .table import Table
+
+if TYPE_CHECKING:
+    from .resource import ResourceHandle
+    from .store import Store
+    from .thread import Thread
+    from .waitable import Waitable, WaitableSet
+
+
+class ErrorContext:
+    """An `error-context` value: a message that helps to debug."""
+
+    __slots__ = ("debug_message",)
+
+    def __init__(self, debug_message: str = "") -> None:
+        self.debug_message = debug_message
+
+    def __repr__(self) -> str:
+        return f"ErrorContext({self.debug_message!r})"
+
+
+if TYPE_CHECKING:
+    HandleEntry: TypeAlias = ResourceHandle | Waitable | WaitableSet | ErrorContext
+
+
+class ComponentInstance:
+    """One instance of one component definition, nested ones included.
+
+    At most one thread that needs exclusivity (of a sync lift or a callback lift) is inside at a time:
+    `exclusive_thread`. Threads that wait for nothing else stand in `exclusive_queue`. Threads of tasks that were not
+    let in yet stand in `entry_queue`.
+    """
+
+    __slots__ = (
+        "ancestry",
+        "backpressure",
+        "entry_queue",
+        "exclusive_queue",
+        "exclusive_thread",
+        "handles",
+        "may_enter",
+        "may_leave",
+        "name",
+        "num_waiting_to_enter",
+        "store",
+        "threads",
+    )
+
+    def __init__(self, store: Store, parent: ComponentInstance | None = None, name: str = "") -> None:
+        self.store = store
+        self.name = name
+        self.ancestry: tuple[ComponentInstance, ...] = (self, *(parent.ancestry if parent else ()))
+        self.handles: Table[HandleEntry] = Table("handle", store.max_handles)
+        self.threads: Table[Thread] = Table("thread", store.max_handles)
+        self.may_enter = True
+        self.may_leave = True
+        self.backpressure = 0
+        self.num_waiting_to_enter = 0
+        self.exclusive_thread: Thread | None = None
+        self.exclusive_queue: deque[Thread] = deque()
+        self.entry_queue: dict[Thread, None] = {}
+
+    def enter_from(self, caller: ComponentInstance | None) -> tuple[ComponentInstance, ...]:
+        """Marks all instances that a call from `caller` enters, and returns them for `leave`. Traps on re-entry."""
+        entered = self.ancestry
+        if caller is not None:
+            entered = () if caller is self else tuple(i for i in entered if i not in caller.ancestry)
+        for instance in entered:
+            if not instance.may_enter:
+                raise Trap(f"cannot enter component instance {self.describe()}: it is already running")
+        for instance in entered:
+            instance.may_enter = False
+        return entered
+
+    def may_enter_from(self, caller: ComponentInstance | None) -> bool:
+        outside = caller.ancestry if caller is not None else ()
+        return all(instance.may_enter for instance in self.ancestry if instance not in outside)
+
+    def check_may_leave(self) -> None:
+        if not self.may_leave:
+            raise Trap(f"cannot leave component instance {self.describe()} from realloc or post-return")
+
+    def release_exclusive(self) -> None:
+        self.exclusive_thread = None
+        self.offer_exclusive()
+
+    def offer_exclusive(self) -> None:
+        """Wakes the first of those that wait only for the instance to be free. One that can't use the chance when its
+        turn comes offers it again."""
+        while self.exclusive_thread is None and self.exclusive_queue:
+            thread = self.exclusive_queue.popleft()
+            if thread.wants_exclusive and thread.ready is not None and thread.ready():
+                thread.wake()
+                return
+
+    def release_backpressure(self) -> None:
+        for thread in self.entry_queue:
+            thread.wake()
+
+    def describe(self) -> str:
+        return f"{self.name!r}" if self.name else "(unnamed)"
+
+
+def leave(entered: tuple[ComponentInstance, ...]) -> None:
+    for instance in entered:
+        instance.may_enter = True

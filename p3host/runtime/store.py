@@ -1,0 +1,282 @@
+"""The store: the instances of one linked component, and the queue of the threads that can go on (CanonicalABI.md,
+"Embedding API").
+
+The store does no I/O and waits for nothing. Its driver calls `tick` wherever something may have become ready. A tick
+runs ready threads until there are none, or its time is over. What happens elsewhere meanwhile (a host function ends,
+the host makes a call) is posted to the inbox, which the tick takes in first.
+
+Two things freeze a store, and then nothing in it runs or is called until the thread that did it has gone on:
+- its fiber was preempted at the end of its time slice (`preempted`);
+- its guest waits in a call whose type is not async, which only the host can end (`held`).
+`frozen` lists what has to go on, innermost first: the thread itself, then each that was waiting for it in a call.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ..errors import Trap
+from ..types import FuncType, FutureType, StreamType
+from .instance import ComponentInstance, leave
+from .task import Call, Subtask, Task
+from .thread import CoreFunc, Thread, always
+
+if TYPE_CHECKING:
+    from .options import CanonicalOptions
+    from .resource import Resource, RuntimeResource
+    from .stream import Shared
+
+DEFAULT_MAX_HANDLES = 1_000_000
+
+
+class HostEdge(Protocol):
+    """How the host layer shows streams and futures to Python, and takes Python's."""
+
+    def wrap_stream(self, shared: Shared, t: StreamType) -> Any: ...
+
+    def unwrap_stream(self, value: Any, t: StreamType) -> Shared: ...
+
+    def wrap_resource(self, resource: Resource) -> Any: ...
+
+    def wrap_future(self, shared: Shared, t: FutureType) -> Any: ...
+
+    def unwrap_future(self, value: Any, t: FutureType) -> Shared: ...
+
+
+class FuncTable(Protocol):
+    """A guest's table of functions."""
+
+    def get(self, index: int) -> CoreFunc: ...
+
+
+class HostEntry:
+    """Stands for the function of a task that no export was called for: instantiation, realloc, post-return."""
+
+    __slots__ = ("inst", "name", "needs_exclusive", "options", "type")
+
+    def __init__(self, name: str, inst: ComponentInstance) -> None:
+        self.name = name
+        self.inst = inst
+        self.type = FuncType((), None)
+        self.needs_exclusive = False
+        self.options = None
+
+
+class NoCall:
+    """The caller's end of such a task: nobody waits for it."""
+
+    context: Context | None = None
+
+    def on_start(self) -> Sequence[Any]:
+        return ()
+
+    def on_resolve(self, result: Any) -> None:
+        pass
+
+    def on_fail(self, error: BaseException) -> None:
+        raise error
+
+
+NO_CALL = NoCall()
+
+
+class Store:
+    """`choose(n)` picks one of n possibilities wherever the specification leaves a choice; without it the first one is
+    taken, in order of arrival. `slice_seconds` bounds one tick."""
+
+    def __init__(
+        self,
+        edge: HostEdge,
+        *,
+        choose: Callable[[int], int] | None = None,
+        slice_seconds: float = 0.01,
+        max_handles: int = DEFAULT_MAX_HANDLES,
+    ) -> None:
+        self.edge = edge
+        self.choose = choose
+        self.slice_seconds = slice_seconds
+        self.max_handles = max_handles
+        self.instances: list[ComponentInstance] = []
+        self.resources: list[RuntimeResource] = []
+        self.options: list[CanonicalOptions] = []
+        self.funcs: list[Any] = []
+        self.tables: list[FuncTable] = []
+        self.queue: deque[Thread] = deque()
+        self.yielded: deque[Thread] = deque()
+        self.inbox: deque[tuple[Call | None, Callable[[], None]]] = deque()
+        self.frozen: list[Callable[[], None]] = []
+        self.preempted: Thread | None = None
+        self.held: Subtask | None = None
+        self.current: Thread | None = None
+        self.threads: dict[Thread, None] = {}  # those that have begun and not ended
+        self.ticking = False
+        self.trap: Trap | None = None
+        self.on_poison: Callable[[BaseException], None] = ignore_poison
+        self.on_wake: Callable[[], None] = ignore_wake
+
+    # What the driver calls
+
+    def post(self, call: Call | None, action: Callable[[], None]) -> None:
+        """Has the next tick do something that may enter guests. `call` is the call that it ends, if it ends one."""
+        self.inbox.append((call, action))
+
+    def tick(self, action: Callable[[], None] | None = None) -> None:
+        """Does `action` if given, then runs what is ready. Within a step, or while the store is frozen, the action is
+        left for later: the tick that is under way, or the one that thaws the store, goes on with it."""
+        if self.ticking or self.trap is not None:
+            if action is not None:
+                self.inbox.append((None, action))
+            return
+        self.ticking = True
+        try:
+            if action is not None:
+                if self.frozen or self.inbox:
+                    self.inbox.append((None, action))
+                else:
+                    action()
+            if self.frozen or self.inbox or self.queue or self.yielded:
+                self.run_ready()
+        except BaseException as error:
+            self.poison(error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            self.ticking = False
+
+    @property
+    def has_work(self) -> bool:
+        """Whether another tick would do something now."""
+        if self.trap is not None:
+            return False
+        if self.held is not None:
+            return any(call is self.held for call, _ in self.inbox)
+        return bool(self.frozen or self.queue or self.yielded or self.inbox)
+
+    def poison(self, error: BaseException) -> None:
+        """Ends everything: after a trap no guest of this store runs again."""
+        if self.trap is not None:
+            return
+        if isinstance(error, Trap):
+            self.trap = error
+        else:
+            self.trap = Trap(f"a guest was interrupted by {type(error).__name__}: {error}")
+            self.trap.__cause__ = error
+        self.queue.clear()
+        self.yielded.clear()
+        self.inbox.clear()
+        self.frozen.clear()
+        self.preempted = None
+        self.held = None
+        self.on_poison(error)
+
+    # What the tick does
+
+    def run_ready(self) -> None:
+        deadline = 0.0
+        turns = 0
+        while True:
+            if self.frozen:
+                if self.held is not None and not self.take_answer_of_held():
+                    return
+                self.thaw()
+                if self.frozen:
+                    return
+            if self.inbox:
+                self.inbox.popleft()[1]()
+            elif self.queue or self.yielded:
+                queue = self.queue or self.yielded
+                if self.choose is not None:
+                    queue.rotate(-self.choose(len(queue)))
+                self.take_turn(queue.popleft())
+            else:
+                return
+            turns += 1
+            if turns % 16 == 0:
+                now = monotonic()
+                if deadline == 0.0:
+                    deadline = now + self.slice_seconds
+                elif now > deadline:
+                    return
+
+    def take_turn(self, thread: Thread) -> None:
+        thread.queued = False
+        if thread.take_turn():
+            entered = thread.task.inst.enter_from(None)
+            thread.resume()
+            self.when_thawed_leave(entered)
+
+    def take_answer_of_held(self) -> bool:
+        for position, (call, action) in enumerate(self.inbox):
+            if call is self.held:
+                del self.inbox[position]
+                self.held = None
+                action()
+                return True
+        return False
+
+    def thaw(self) -> None:
+        rest, self.frozen = self.frozen, []
+        self.preempted = None
+        for position, go_on in enumerate(rest):
+            go_on()
+            if self.frozen:
+                self.frozen.extend(rest[position + 1 :])
+                return
+
+    # What the rest of the runtime calls
+
+    def enqueue(self, thread: Thread) -> None:
+        (self.yielded if thread.ready is always else self.queue).append(thread)
+        if not self.ticking:  # something outside of this store's steps woke it: another store, a host task
+            self.on_wake()
+
+    def hold(self, subtask: Subtask) -> None:
+        """Freezes the store until the host has answered this call."""
+        assert self.held is None
+        self.held = subtask
+
+    def when_thawed_leave(self, entered: tuple[ComponentInstance, ...]) -> None:
+        """Leaves the instances that a call entered, which is over unless it left the store frozen."""
+        if self.frozen:
+            self.frozen.append(lambda: leave(entered))
+        else:
+            leave(entered)
+
+    def next_ready_in(self, inst: ComponentInstance) -> Thread | None:
+        """Takes the next thread of an instance out of the queue that could go on during a call of a sync type."""
+        for queue in (self.queue, self.yielded):
+            ready = [
+                thread
+                for thread in queue
+                if thread.task.inst is inst
+                and thread is not inst.exclusive_thread
+                and thread.ready is not None
+                and thread.ready()
+                and not (thread.wants_exclusive and inst.exclusive_thread is not None)
+            ]
+            if ready:
+                thread = ready[self.choose(len(ready)) if self.choose else 0]
+                queue.remove(thread)
+                thread.queued = False
+                return thread
+        return None
+
+    def scratch_thread(self, inst: ComponentInstance) -> Thread:
+        """A thread for an entry that may not block and ends at once: realloc, post-return."""
+        return Thread(Task(HostEntry("realloc", inst), NO_CALL))
+
+    def describe_waits(self) -> list[str]:
+        """One line for each thread that has not ended: whose it is, and what it waits for."""
+        return [f"{thread.task.describe()} {thread.describe()}" for thread in self.threads]
+
+
+def ignore_poison(error: BaseException) -> None:
+    pass
+
+
+def ignore_wake() -> None:
+    pass

@@ -1,0 +1,396 @@
+"""Component value, function and extern types (Explainer.md, "Type Definitions"), resolved: no type index is left.
+
+Types are immutable and hashable. A type caches its hash and the size it has when written out as a tree, so that one
+that shares its parts many times costs no more than its parts. Two value types are equal when they have the same
+structure; a resource type equals itself alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum
+from typing import Literal, TypeAlias, TypeVar
+
+CoreValType: TypeAlias = str  # "i32", "i64", "f32", "f64", "v128", or a reference type in text form, as "funcref"
+PointerType: TypeAlias = Literal["i32", "i64"]
+StringEncoding: TypeAlias = Literal["utf8", "utf16", "latin1+utf16"]
+
+
+class PrimitiveType(Enum):
+    """The value types without parts; the value is the type's name in WIT."""
+
+    BOOL = "bool"
+    S8 = "s8"
+    U8 = "u8"
+    S16 = "s16"
+    U16 = "u16"
+    S32 = "s32"
+    U32 = "u32"
+    S64 = "s64"
+    U64 = "u64"
+    F32 = "f32"
+    F64 = "f64"
+    CHAR = "char"
+    STRING = "string"
+    ERROR_CONTEXT = "error-context"
+
+
+@dataclass(eq=False)
+class ResourceType:
+    """A resource type: equal to itself alone.
+
+    `slot` is its place in the list of run-time resources of a linked component; -1 until it is linked. `name` is for
+    messages.
+    """
+
+    name: str = ""
+    slot: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class CompoundType:
+    """What all value types with parts have. `size` counts the nodes of the type written out as a tree."""
+
+    size: int = field(init=False, repr=False, default=1)
+    depth: int = field(init=False, repr=False, default=1)
+    cached_hash: int = field(init=False, repr=False, default=0)
+
+    def __post_init__(self) -> None:
+        parts = [part for part in self.parts() if isinstance(part, CompoundType)]
+        object.__setattr__(self, "size", 1 + len(self.parts()) + sum(part.size - 1 for part in parts))
+        object.__setattr__(self, "depth", 1 + max((part.depth for part in parts), default=1))
+        object.__setattr__(self, "cached_hash", hash((type(self).__name__, self.key())))
+
+    def parts(self) -> tuple[ValType, ...]:
+        """The value types that this one is made of, in order."""
+        return ()
+
+    def key(self) -> tuple[object, ...]:
+        """What makes two types of this kind equal."""
+        return tuple(getattr(self, f.name) for f in fields(self) if f.init)
+
+    def map(self, change: Callable[[ValType], ValType]) -> ValType:
+        """The same type with `change` applied to each of its parts."""
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(self) is not type(other):
+            return NotImplemented
+        assert isinstance(other, CompoundType)
+        return self.cached_hash == other.cached_hash and self.key() == other.key()
+
+    def __hash__(self) -> int:
+        return self.cached_hash
+
+
+@dataclass(frozen=True, eq=False)
+class ListType(CompoundType):
+    """`list<T>`, or `list<T, N>` where `length` is given."""
+
+    elem_type: ValType
+    length: int | None = None
+
+    def parts(self) -> tuple[ValType, ...]:
+        return (self.elem_type,)
+
+    def map(self, change: Callable[[ValType], ValType]) -> ValType:
+        return replace(self, elem_type=change(self.elem_type))
+
+
+@dataclass(frozen=True, eq=False)
+class RecordType(CompoundType):
+    """A record: (label, type) for each field. `name` is the name it is exported by, if any, and is not compared."""
+
+    record_fields: tuple[tuple[str, ValType], ...]
+    name: str = ""
+
+    def parts(self) -> tuple[ValType, ...]:
+        return tuple(field_type for _, field_type in self.record_fields)
+
+    def key(self) -> tuple[object, ...]:
+        return self.record_fields
+
+    def map(self, change: Callable[[ValType], ValType]) -> ValType:
+        return replace(self, record_fields=tuple((label, change(t)) for label, t in self.record_fields))
+
+
+@dataclass(frozen=True, eq=False)
+class TupleType(CompoundType):
+    types: tuple[ValType, ...]
+
+    def parts(self) -> tuple[ValType, ...]:
+        return self.types
+
+    def map(self, change: Callable[[ValType], ValType]) -> ValType:
+        return replace(self, types=tuple(map(change, self.types)))
+
+
+@dataclass(frozen=True, eq=False)
+class VariantType(CompoundType):
+    """A variant: (label, payload type or None) for each case."""
+
+    cases: tuple[tuple[str, ValType | None], ...]
+    name: str = ""
+
+    def parts(self) -> tuple[ValType, ...]:
+        return tuple(payload for _, payload in self.cases if payload is not None)
+
+    def key(self) -> tuple[object, ...]:
+        return self.cases
+
+    def map(self, change: Callable[[ValType], ValType]) -> ValType:
+        return replace(self, cases=tuple((label, t if t is None else change(t)) for label, t in self.cases))
+
+
+@dataclass(frozen=True, eq=False)
+class EnumType(CompoundType):
+    labels: tuple[str, ...]
+    name: str = ""
+
+    def key(self) -> tuple[object, ...]:
+        return self.labels
+
+
+@dataclass(frozen=True, eq=False)
+class FlagsType(CompoundType):
+    labels: tuple[str, ...]
+    name: str = ""
+
+    def key(self) -> tuple[object, ...]:
+        return self.labels
+
+
+@dataclass(frozen=True, eq=False)
+class OptionType(CompoundType):
+    payload: ValType
+
+    def parts(self) -> tuple[ValType, ...]:
+        return (self.payload,)
+
+    def map(self, change: Callable[[ValType], ValType]) -> ValType:
+        return replace(self, payload=change(self.payload))
+
+
+@dataclass(frozen=True, eq=False)
+class ResultType(CompoundType):
+    ok: ValType | None = None
+    error: ValType | None = None
+
+    def parts(self) -> tuple[ValType, ...]:
+        return tuple(payload for payload in (self.ok, self.error) if payload is not None)
+
+    def map(self, change: Callable[[ValType], ValType]) -> ValType:
+        return ResultType(self.ok and change(self.ok), self.error and change(self.error))
+
+
+@dataclass(frozen=True, eq=False)
+class MapType(CompoundType):
+    key_type: ValType
+    value_type: ValType
+
+    def parts(self) -> tuple[ValType, ...]:
+        return (self.key_type, self.value_type)
+
+    def map(self, change: Callable[[ValType], ValType]) -> ValType:
+        return MapType(change(self.key_type), change(self.value_type))
+
+
+@dataclass(frozen=True, eq=False)
+class OwnType(CompoundType):
+    resource: ResourceType
+
+
+@dataclass(frozen=True, eq=False)
+class BorrowType(CompoundType):
+    resource: ResourceType
+
+
+@dataclass(frozen=True, eq=False)
+class StreamType(CompoundType):
+    elem_type: ValType | None = None
+
+    def parts(self) -> tuple[ValType, ...]:
+        return () if self.elem_type is None else (self.elem_type,)
+
+    def map(self, change: Callable[[ValType], ValType]) -> ValType:
+        return StreamType(self.elem_type and change(self.elem_type))
+
+
+@dataclass(frozen=True, eq=False)
+class FutureType(CompoundType):
+    elem_type: ValType | None = None
+
+    def parts(self) -> tuple[ValType, ...]:
+        return () if self.elem_type is None else (self.elem_type,)
+
+    def map(self, change: Callable[[ValType], ValType]) -> ValType:
+        return FutureType(self.elem_type and change(self.elem_type))
+
+
+ValType: TypeAlias = PrimitiveType | CompoundType
+
+
+@dataclass(frozen=True)
+class FuncType:
+    """A component function: (label, type) for each parameter, the result or None, and whether its type is `async`."""
+
+    params: tuple[tuple[str, ValType], ...]
+    result: ValType | None = None
+    is_async: bool = False
+
+    @property
+    def param_types(self) -> tuple[ValType, ...]:
+        return tuple(param_type for _, param_type in self.params)
+
+
+# Core types, as far as the component level sees them (a module type is what a module imports and exports).
+
+
+@dataclass(frozen=True)
+class CoreFuncType:
+    params: tuple[CoreValType, ...]
+    results: tuple[CoreValType, ...]
+
+
+@dataclass(frozen=True)
+class Limits:
+    minimum: int
+    maximum: int | None = None
+    pointer: PointerType = "i32"
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class CoreTableType:
+    elem_type: CoreValType
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class CoreMemoryType:
+    limits: Limits
+    page_size_log2: int = 16
+
+
+@dataclass(frozen=True)
+class CoreGlobalType:
+    value_type: CoreValType
+    mutable: bool
+
+
+@dataclass(frozen=True)
+class CoreTagType:
+    func: CoreFuncType
+
+
+CoreExternType: TypeAlias = CoreFuncType | CoreTableType | CoreMemoryType | CoreGlobalType | CoreTagType
+
+
+@dataclass(frozen=True)
+class ModuleType:
+    imports: Mapping[tuple[str, str], CoreExternType]
+    exports: Mapping[str, CoreExternType]
+
+
+# Extern types of the component level: what a component can import and export.
+
+
+@dataclass(frozen=True)
+class TypeExtern:
+    """A type that is imported or exported: `type` is it. `bound` is "eq", or "sub" for an abstract resource."""
+
+    type: DefinedType
+    bound: Literal["eq", "sub"] = "eq"
+
+
+@dataclass(frozen=True)
+class InstanceType:
+    """The exports of an instance, in order. `resources` are the resource types that this type leaves abstract: each
+    use of the type stands for fresh ones (see `freshen`)."""
+
+    exports: Mapping[str, ExternType]
+    resources: tuple[ResourceType, ...] = ()
+
+
+@dataclass(frozen=True)
+class ComponentType:
+    """Imports and exports in order. `import_resources` are bound by what is imported, `resources` made anew by each
+    instantiation."""
+
+    imports: Mapping[str, ExternType]
+    exports: Mapping[str, ExternType]
+    import_resources: tuple[ResourceType, ...] = ()
+    resources: tuple[ResourceType, ...] = ()
+
+
+DefinedType: TypeAlias = ValType | ResourceType | FuncType | InstanceType | ComponentType
+ExternType: TypeAlias = FuncType | TypeExtern | InstanceType | ComponentType | ModuleType
+
+Substitution: TypeAlias = Mapping[ResourceType, ResourceType]
+AnyType = TypeVar("AnyType", ValType, FuncType, InstanceType, ComponentType, ExternType, DefinedType)
+
+
+class Substitute:
+    """Replaces resource types in types, keeping what is shared shared. One object serves one substitution."""
+
+    def __init__(self, substitution: Substitution) -> None:
+        self.substitution = substitution
+        self.done: dict[int, tuple[object, object]] = {}  # by identity; the original is kept alive with its image
+
+    def __call__(self, original: AnyType) -> AnyType:
+        if not self.substitution:
+            return original
+        known = self.done.get(id(original))
+        if known is None:
+            known = self.done[id(original)] = (original, self.compute(original))
+        return known[1]  # type: ignore[return-value]
+
+    def compute(self, t: object) -> object:
+        match t:
+            case ResourceType():
+                return self.substitution.get(t, t)
+            case OwnType():
+                return OwnType(self.substitution.get(t.resource, t.resource))
+            case BorrowType():
+                return BorrowType(self.substitution.get(t.resource, t.resource))
+            case CompoundType():
+                return t.map(self)
+            case FuncType():
+                params = tuple((label, self(param_type)) for label, param_type in t.params)
+                return FuncType(params, t.result and self(t.result), t.is_async)
+            case TypeExtern():
+                return TypeExtern(self(t.type), t.bound)
+            case InstanceType():
+                return InstanceType({name: self(e) for name, e in t.exports.items()}, t.resources)
+            case ComponentType():
+                imports = {name: self(e) for name, e in t.imports.items()}
+                exports = {name: self(e) for name, e in t.exports.items()}
+                return ComponentType(imports, exports, t.import_resources, t.resources)
+            case _:
+                return t
+
+
+def freshen(t: InstanceType) -> InstanceType:
+    """The same instance type with its abstract resources replaced by new ones."""
+    fresh = {resource: ResourceType(resource.name) for resource in t.resources}
+    return InstanceType(Substitute(fresh)(InstanceType(t.exports)).exports, tuple(fresh.values()))
+
+
+def contains(t: ValType | None, kinds: type[CompoundType] | tuple[type[CompoundType], ...]) -> bool:
+    """Whether a value of type `t` can hold one of the given kinds of types, streams and futures looked into."""
+    seen: set[ValType] = set()
+
+    def search(types: Iterable[ValType]) -> bool:
+        for part in types:
+            if isinstance(part, kinds):
+                return True
+            if isinstance(part, CompoundType) and part not in seen:
+                seen.add(part)
+                if search(part.parts()):
+                    return True
+        return False
+
+    return t is not None and search((t,))

@@ -1,0 +1,96 @@
+"""WASI 0.3 and 0.2: what a guest is granted, and the providers of the interfaces over it.
+
+Each module of `p2/` and `p3/` is one WASI package; its `interfaces(...)` gives the providers by interface name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from . import command
+from .clock import LoopClock, MonotonicClock, RealTime, SystemClock
+from .filesystem import Directory, Filesystem
+from .p2 import cli as p2_cli
+from .p2 import clocks as p2_clocks
+from .p2 import filesystem as p2_filesystem
+from .p2 import io as p2_io
+from .p2 import random as p2_random
+from .p2 import sockets as p2_sockets
+from .p3 import cli as p3_cli
+from .p3 import clocks as p3_clocks
+from .p3 import filesystem as p3_filesystem
+from .p3 import random as p3_random
+from .randomness import SYSTEM_RANDOM, Random
+from .stdio import STDERR, STDIN, STDOUT, Input, Output, Stdio, input_source, is_terminal, output_sink
+
+__all__ = ["Wasi", "Directory", "Stdio", "MonotonicClock", "SystemClock", "LoopClock", "RealTime", "Random"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wasi:
+    """What a guest is granted; nothing unless it is named here. Clocks and random numbers are always there.
+
+    - `args`: the command line, the program's name first; `env`: the environment variables.
+    - `stdin`: bytes, an anyio receive stream, `Stdio.PROCESS`, or None for an empty one.
+    - `stdout`, `stderr`: an object with `write(bytes)` such as a binary file or `io.BytesIO` (it is called on the
+      event loop), an anyio send stream, `Stdio.PROCESS`, or None to discard.
+    - `directories`: the directories that the guest can open; `initial_directory`: its working directory, if any.
+    - `monotonic_clock`, `system_clock`, `random`: other sources of time and chance, for tests. A `random.Random` with
+      a seed will do.
+
+    :raises TypeError: a grant of the wrong kind
+    """
+
+    args: Sequence[str] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    stdin: Input = None
+    stdout: Output = None
+    stderr: Output = None
+    directories: Sequence[Directory] = ()
+    initial_directory: str | None = None
+    monotonic_clock: MonotonicClock = field(default_factory=LoopClock)
+    system_clock: SystemClock = field(default_factory=RealTime)
+    random: Random = SYSTEM_RANDOM
+
+    def __post_init__(self) -> None:
+        if isinstance(self.args, str):
+            raise TypeError(f"args must be a sequence of strings, not the one string {self.args!r}")
+        for name, strings in ("args", self.args), ("env", [*self.env.keys(), *self.env.values()]):
+            for string in strings:
+                if not isinstance(string, str):
+                    raise TypeError(f"{name} must consist of strings, not {string!r}")
+        input_source(self.stdin)
+        output_sink(self.stdout, STDOUT)
+        output_sink(self.stderr, STDERR)
+
+    def interfaces(self) -> Mapping[str, object]:
+        """The providers for one instantiation, by interface name and major version: "wasi:cli/exit@0.3"."""
+        environment = command.Environment(self.args, self.env, self.initial_directory)
+        terminals = command.Terminals(
+            is_terminal(self.stdin, STDIN), is_terminal(self.stdout, STDOUT), is_terminal(self.stderr, STDERR)
+        )
+        shared = command.interfaces(environment, terminals)
+        stdin = input_source(self.stdin)
+        stdout = output_sink(self.stdout, STDOUT)
+        stderr = output_sink(self.stderr, STDERR)
+        filesystem = Filesystem(self.directories)
+        p2: dict[str, object] = {
+            **shared,
+            **p2_cli.interfaces(stdin, stdout, stderr),
+            **p2_clocks.interfaces(self.monotonic_clock, self.system_clock),
+            **p2_filesystem.interfaces(filesystem),
+            **p2_io.interfaces(),
+            **p2_random.interfaces(self.random),
+            **p2_sockets.interfaces(),
+        }
+        p3: dict[str, object] = {
+            **shared,
+            **p3_cli.interfaces(stdin, stdout, stderr),
+            **p3_clocks.interfaces(self.monotonic_clock, self.system_clock),
+            **p3_filesystem.interfaces(filesystem),
+            **p3_random.interfaces(self.random),
+        }
+        return {f"{name}@0.2": provider for name, provider in p2.items()} | {
+            f"{name}@0.3": provider for name, provider in p3.items()
+        }

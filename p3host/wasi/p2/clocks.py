@@ -1,0 +1,77 @@
+"""`wasi:clocks` 0.2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..clock import MonotonicClock, SystemClock
+from .io import Pollable
+
+
+@dataclass(frozen=True)
+class Datetime:
+    """Seconds since 1970-01-01T00:00:00Z and 0 to 999,999,999 nanoseconds."""
+
+    seconds: int
+    nanoseconds: int
+
+
+@dataclass(frozen=True)
+class TimezoneDisplay:
+    """The offset from UTC in seconds, the zone's name, and whether daylight saving time is active."""
+
+    utc_offset: int
+    name: str
+    in_daylight_saving_time: bool
+
+
+class Monotonic:
+    """`wasi:clocks/monotonic-clock`; all times are in nanoseconds."""
+
+    def __init__(self, clock: MonotonicClock) -> None:
+        self.clock = clock
+
+    def now(self) -> int:
+        return self.clock.now()
+
+    def resolution(self) -> int:
+        return self.clock.resolution
+
+    def subscribe_instant(self, when: int) -> Pollable:
+        return Pollable(lambda: self.clock.now() >= when, lambda: self.clock.sleep_until(when))
+
+    def subscribe_duration(self, duration: int) -> Pollable:
+        return self.subscribe_instant(self.clock.now() + duration)
+
+
+class Wall:
+    """`wasi:clocks/wall-clock`. A time before 1970, which it can't express, reads as 1970."""
+
+    def __init__(self, clock: SystemClock) -> None:
+        self.clock = clock
+
+    def now(self) -> Datetime:
+        return Datetime(*divmod(max(0, self.clock.now()), 10**9))
+
+    def resolution(self) -> Datetime:
+        return Datetime(*divmod(self.clock.resolution, 10**9))
+
+
+class Timezone:
+    """`wasi:clocks/timezone`: no time zone is exposed."""
+
+    def display(self, when: Datetime) -> TimezoneDisplay:
+        return TimezoneDisplay(0, "UTC", False)
+
+    def utc_offset(self, when: Datetime) -> int:
+        return 0
+
+
+def interfaces(monotonic_clock: MonotonicClock, system_clock: SystemClock) -> Mapping[str, object]:
+    """The providers of the package's interfaces, by name without version."""
+    return {
+        "wasi:clocks/monotonic-clock": Monotonic(monotonic_clock),
+        "wasi:clocks/wall-clock": Wall(system_clock),
+        "wasi:clocks/timezone": Timezone(),
+    }

@@ -1,0 +1,191 @@
+"""`wasi:filesystem` 0.2."""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections import deque
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from ..byte_streams import PIECE, ByteSink, ByteSource
+from ..descriptors import Descriptor as SharedDescriptor
+from ..descriptors import MaybeLater, Preopens
+from ..filesystem import DirectoryReader, Filesystem, Handle, in_thread, read_at, write_all
+from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry, Timestamp
+from ..paths import error
+from .io import Error, InputStream, OutputStream
+
+
+class FileSource(ByteSource):
+    """A file's bytes from an offset on. What the kernel has at hand is ready; `wait` gets the rest from the disk."""
+
+    def __init__(self, handle: Handle, offset: int) -> None:
+        self.handle = handle.share()
+        self.offset = offset
+        self.piece: bytes | None = None  # what `wait` found at `offset`
+        self.failure: OSError | None = None
+
+    def ready(self) -> bool:
+        if self.piece is not None or self.failure is not None:
+            return True
+        try:
+            read_at(self.handle, 1, self.offset, True)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # `take` raises it
+        return True
+
+    def take(self, max_count: int) -> bytes | None:
+        if self.failure is not None:
+            raise self.failure
+        if self.piece is None:
+            try:
+                taken = read_at(self.handle, max_count, self.offset, True)
+            except BlockingIOError:
+                return None
+        else:
+            taken = self.piece[:max_count]
+            self.piece = self.piece[max_count:] or None
+        self.offset += len(taken)
+        return taken
+
+    async def wait(self) -> None:
+        if self.ready():
+            return
+        offset = self.offset
+        try:
+            piece = await in_thread(read_at, self.handle, PIECE, offset, False)
+        except OSError as failure:
+            self.failure = failure
+        else:
+            if self.offset == offset:  # no other waiter's piece was taken meanwhile
+                self.piece = piece
+
+    def close(self) -> None:
+        self.handle.close()
+
+
+class FileSink(ByteSink):
+    """Writes to a file from an offset on, or always at its end where that is None."""
+
+    def __init__(self, handle: Handle, offset: int | None) -> None:
+        self.handle = handle.share()
+        self.offset = offset
+
+    def room(self) -> int:
+        return PIECE
+
+    def write_now(self, data: bytes) -> int:
+        return 0  # there is no write to a file that can't wait for the disk
+
+    async def wait(self) -> None:
+        return
+
+    async def write(self, data: bytes) -> None:
+        await in_thread(write_all, self.handle, data, self.offset)
+        if self.offset is not None:
+            self.offset += len(data)
+
+    def close(self) -> None:
+        self.handle.close()
+
+
+class DirectoryEntryStream:
+    """The resource `directory-entry-stream`."""
+
+    def __init__(self, descriptor: Descriptor) -> None:
+        self.descriptor = descriptor
+        self.reader = DirectoryReader(descriptor.handle)
+        self.entries: deque[tuple[int, bytes]] = deque()
+        self.ended = False
+
+    def read_directory_entry(self) -> MaybeLater[DirectoryEntry | None]:
+        if self.entries or self.ended:
+            return self.next_entry()
+        return self.read_more()
+
+    async def read_more(self) -> DirectoryEntry | None:
+        self.entries += await self.descriptor.later(self.reader.read)
+        self.ended = not self.entries
+        return self.next_entry()
+
+    def next_entry(self) -> DirectoryEntry | None:
+        if not self.entries:
+            return None
+        mode, name = self.entries.popleft()
+        try:
+            return DirectoryEntry(self.descriptor.descriptor_type(mode), name.decode())
+        except UnicodeError as failure:
+            raise self.descriptor.failed(failure) from failure
+
+    def close(self) -> None:
+        self.reader.close()
+
+
+class Descriptor(SharedDescriptor):
+    """The resource `descriptor`."""
+
+    @staticmethod
+    def error_code(number: int) -> object:
+        return ERROR_LABELS.get(number, "io")
+
+    @staticmethod
+    def descriptor_type(mode: int) -> object:
+        return TYPE_LABELS.get(stat.S_IFMT(mode), "unknown")
+
+    @staticmethod
+    def timestamp(nanoseconds: int) -> Timestamp | None:
+        """None before 1970, which `datetime` can't express."""
+        return Timestamp(*divmod(nanoseconds, 10**9)) if nanoseconds >= 0 else None
+
+    def read_via_stream(self, offset: int) -> InputStream:
+        if stat.S_ISDIR(self.mode):
+            raise self.failed(error(errno.EISDIR))
+        return InputStream(FileSource(self.handle, offset))
+
+    def write_via_stream(self, offset: int) -> OutputStream:
+        return self.output_stream(offset)
+
+    def append_via_stream(self) -> OutputStream:
+        return self.output_stream(None)
+
+    def output_stream(self, offset: int | None) -> OutputStream:
+        if DescriptorFlags.WRITE not in self.flags:
+            raise self.failed(error(errno.EBADF))
+        return OutputStream(FileSink(self.handle, offset))
+
+    def read(self, length: int, offset: int) -> MaybeLater[tuple[bytes, bool]]:
+        def work(cached: bool) -> tuple[bytes, bool]:
+            data = read_at(self.handle, length, offset, cached)
+            return data, length > 0 and not data
+
+        return self.promptly(work)
+
+    def write(self, buffer: bytes, offset: int) -> Coroutine[Any, Any, int]:
+        def work() -> int:
+            write_all(self.handle, buffer, offset)
+            return len(buffer)
+
+        return self.later(work)
+
+    def read_directory(self) -> DirectoryEntryStream:
+        if not stat.S_ISDIR(self.mode):
+            raise self.failed(error(errno.ENOTDIR))
+        return DirectoryEntryStream(self)
+
+
+class Types:
+    """`wasi:filesystem/types`."""
+
+    Descriptor = Descriptor
+    DirectoryEntryStream = DirectoryEntryStream
+
+    def filesystem_error_code(self, failure: Error) -> object | None:
+        return ERROR_LABELS.get(failure.cause.errno or 0)
+
+
+def interfaces(filesystem: Filesystem) -> Mapping[str, object]:
+    """The providers of the package's interfaces, by name without version."""
+    return {"wasi:filesystem/types": Types(), "wasi:filesystem/preopens": Preopens(filesystem, Descriptor)}

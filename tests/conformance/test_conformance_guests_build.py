@@ -1,0 +1,102 @@
+"""The built guests are there, small enough to be committed, and decode; the component text encodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import wasmtime
+
+from p3host.binary.decoder import decode
+from p3host.binary.definitions import Export, Import
+
+GUESTS = Path(__file__).resolve().parents[2] / "guests"
+LARGEST = 3_000_000
+CLI_RUN = "wasi:cli/run@0.3.0"
+
+EXPORTS = {
+    "c-cli": {CLI_RUN},
+    "c1": {"p3host:c1/guest@0.1.0"},
+    "c2": {"p3host:c2/guest@0.1.0"},
+    "c3": {"p3host:c3/guest@0.1.0"},
+    "c4": {"p3host:c4/guest@0.1.0"},
+    "go-command": {"wasi:cli/run@0.2.12"},
+    "go-hello": {CLI_RUN},
+    "go-reactor": {
+        "sleep-echo",
+        "plain-sleep",
+        "fan-out",
+        "upper",
+        "checksum",
+        "generate",
+        "spin",
+        "fail",
+    },
+}
+OWN_IMPORTS = {
+    "c1": {"p3host:c1/host@0.1.0"},
+    "c2": {"p3host:c2/host@0.1.0"},
+    "c3": {"p3host:c3/host@0.1.0"},
+    "c4": {"p3host:c4/host@0.1.0"},
+    "go-reactor": {"wait", "lookup"},
+}
+TEXT_EXPORTS = {
+    "bench": {
+        "nop",
+        "add",
+        "echo",
+        "echo-bytes",
+        "call-now",
+        "sync-nop",
+        "sync-add",
+        "sync-echo",
+        "sync-echo-bytes",
+    },
+    "hello": {CLI_RUN},
+    "stdin": {CLI_RUN},
+    "stdout": {CLI_RUN},
+    "streams": {"sink", "source"},
+}
+
+
+def names(component: bytes, kind: type[Import] | type[Export]) -> set[str]:
+    return {d.name.name for d in decode(component).definitions if isinstance(d, kind)}
+
+
+def built(guest: str) -> bytes:
+    return (GUESTS / guest / f"{guest}.wasm").read_bytes()
+
+
+def test_every_guest_with_a_world_or_a_go_program_is_built() -> None:
+    sources = {path.parent.name for pattern in ("*/world.wit", "*/main.go") for path in GUESTS.glob(pattern)}
+    assert sources == set(EXPORTS)
+
+
+@pytest.mark.parametrize("guest", EXPORTS)
+def test_built_guest_is_small_and_exports_its_world(guest: str) -> None:
+    component = built(guest)
+    assert len(component) < LARGEST
+    assert names(component, Export) == EXPORTS[guest]
+
+
+@pytest.mark.parametrize("guest", sorted(set(EXPORTS) - {"go-command"}))
+def test_built_guest_imports_its_own_world_and_wasi_0_3_alone(guest: str) -> None:
+    imports = names(built(guest), Import)
+    own = OWN_IMPORTS.get(guest, set())
+    assert own <= imports
+    assert [name for name in imports - own if not (name.startswith("wasi:") and name.endswith("@0.3.0"))] == []
+
+
+def test_stock_go_command_imports_wasi_0_2_alone() -> None:
+    imports = names(built("go-command"), Import)
+    assert "wasi:io/poll@0.2.12" in imports
+    assert [name for name in imports if "@0.2." not in name] == []
+
+
+@pytest.mark.parametrize("name", TEXT_EXPORTS)
+def test_component_text_encodes(name: str) -> None:
+    text = (GUESTS / "text" / f"{name}.wat").read_text()
+    for word, value in {"@TOTAL@": "1000", "@CHUNK@": "65536", "@BUF@": "131072"}.items():
+        text = text.replace(word, value)
+    component = bytes(wasmtime.wat2wasm(text))
+    assert names(component, Export) == TEXT_EXPORTS[name]

@@ -1,0 +1,71 @@
+"""A granted directory, and short ways to call its descriptors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import wasi_fakes
+
+from p3host.errors import Err
+from p3host.wasi.filesystem import Directory, Filesystem
+from p3host.wasi.filesystem_types import DescriptorFlags, OpenFlags, PathFlags
+
+NOFOLLOW = PathFlags(0)
+FOLLOW = PathFlags.SYMLINK_FOLLOW
+READ = DescriptorFlags.READ
+WRITE = DescriptorFlags.WRITE
+MUTATE = DescriptorFlags.MUTATE_DIRECTORY
+CREATE = OpenFlags.CREATE
+DIRECTORY = OpenFlags.DIRECTORY
+EXCLUSIVE = OpenFlags.EXCLUSIVE
+TRUNCATE = OpenFlags.TRUNCATE
+NO_OPEN_FLAGS = OpenFlags(0)
+NO_FLAGS = DescriptorFlags(0)
+
+
+def populate(root: Path) -> None:
+    """`a.txt`, `dir/b.txt`, links inside and links that lead out; beside the root lies `secret.txt`."""
+    (root.parent / "secret.txt").write_text("secret")
+    (root / "a.txt").write_text("hello")
+    (root / "dir" / "nested").mkdir(parents=True)
+    (root / "dir" / "b.txt").write_text("b")
+    for name, target in {
+        "link": "a.txt",
+        "dir/up": "../a.txt",
+        "dirlink": "dir",
+        "dangling": "missing",
+        "loop": "loop",
+        "parent": "..",
+        "out": "../secret.txt",
+        "absolute": str(root / "a.txt"),
+        "detour": "dir/../../root/a.txt",
+    }.items():
+        (root / name).symlink_to(target)
+
+
+async def open_root(version: ModuleType, root: Path, *, writable: bool = True, **limits: int) -> Any:
+    """The descriptor of the one granted directory, of `wasi/p2` or `wasi/p3`."""
+    [(root_descriptor, _)] = await open_all(version, [Directory(root, "/", writable)], **limits)
+    return root_descriptor
+
+
+async def open_all(version: ModuleType, directories: Iterable[Directory], **limits: int) -> Any:
+    provider = version.interfaces(Filesystem(list(directories), **limits))["wasi:filesystem/preopens"]
+    return await wasi_fakes.finish(provider.get_directories())
+
+
+async def outcome(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a call returns, at once or later, or the error code it fails with."""
+    try:
+        return await wasi_fakes.finish(function(*arguments))
+    except Err as failure:
+        return getattr(failure.value, "tag", failure.value)
+
+
+async def open_path(
+    directory: Any, path: str, how: OpenFlags = NO_OPEN_FLAGS, flags: DescriptorFlags = READ, follow: PathFlags = FOLLOW
+) -> Any:
+    return await wasi_fakes.finish(directory.open_at(follow, path, how, flags))
