@@ -116,11 +116,13 @@ class Component:
 
     def link(self, imports: Imports) -> Linked:
         """What is common to all instances whose imports may wait in the same places."""
-        hosts: dict[int, HostFunction | None] = {
-            index: HostFunction(imports.functions[index], func.name, func.type)
-            for index, func in imported_funcs(self.program)
-        }
-        key = (*(host is None or host.may_wait for host in hosts.values()), *imports.modules)
+        hosts: dict[int, bool] = {}
+        for index, func in imported_funcs(self.program):
+            target = imports.functions[index]
+            hosts[index] = (
+                isinstance(target, ExportedFunction) or HostFunction(target, func.name, func.type).may_wait
+            )
+        key = (*hosts.values(), *imports.modules)
         linked = self.linked.get(key)
         if linked is None:
             linked = self.linked[key] = Linked(self.program, self.modules, imports.modules, hosts)

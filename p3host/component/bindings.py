@@ -14,7 +14,6 @@ from ..abi.lift import compile_lift_result
 from ..abi.lower import compile_store
 from ..binary.definitions import CanonKind
 from ..engine import HostFunc
-from ..host.functions import HostFunction
 from ..runtime import canon
 from ..runtime.copying import element_codec
 from ..runtime.function import LoweredFunc, canon_lower_async, canon_lower_sync, start_async_lower
@@ -39,13 +38,13 @@ def current(store: Store) -> Thread:
     return thread
 
 
-def lower(program: Program, item: LoweredCanon, host: HostFunction | None) -> HostFunc:
-    """`host` is the Python function that the import is linked to; None where the callee is a guest."""
+def lower(program: Program, item: LoweredCanon, may_wait: bool | None) -> HostFunc:
+    """`may_wait` says whether an imported function may have to be waited for; None where the callee is a guest."""
     func = program.funcs[item.func]
     options = program.options[item.options]
     func_index, options_index = item.func, item.options
     lowered = LoweredFunc(func.name, func.type, options.abi, options.is_async)
-    is_guest = host is None
+    is_guest = may_wait is None
 
     def call_direct(store: Store, *flat: Any) -> Any:
         bound = store.options[options_index]
@@ -69,7 +68,7 @@ def lower(program: Program, item: LoweredCanon, host: HostFunction | None) -> Ho
 
     if options.is_async:
         return HostFunc(item.signature, call_async_guest if is_guest else call_async, is_guest, func.name)
-    if host is not None and not host.may_wait:
+    if may_wait is False:
         return HostFunc(item.signature, call_direct, False, func.name)
     return HostFunc(item.signature, call_sync, True, func.name)
 

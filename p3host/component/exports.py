@@ -65,10 +65,6 @@ class ExportedFunction:
             raise TypeError(f"{self.name}() misses the arguments {', '.join(missing)}")
         return args + tuple(named[name] for name in rest)
 
-    def compatible(self, t: FuncType) -> bool:
-        """Whether this function can stand for an import of type `t`; resource types are compared by name."""
-        return len(t.params) == len(self.type.params) and t.is_async == self.type.is_async
-
     def __repr__(self) -> str:
         return f"<exported function {self.name!r}>"
 

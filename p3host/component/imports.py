@@ -18,6 +18,7 @@ from ..errors import LinkError
 from ..types import FuncType
 from ..values import class_name, python_name
 from .exports import ExportedFunction, Interface, ResourceClass
+from .foreign import same_signature
 from .program import ImportedDef, Program
 from .versions import resolve
 
@@ -129,7 +130,7 @@ def check_function(target: Any, func: ImportedDef) -> str | None:
     if target is MISSING:
         return f"{name}: missing, expected {expected}"
     if isinstance(target, ExportedFunction):
-        return None if target.compatible(func.type) else f"{name}: the linked export has another type than {expected}"
+        return None if same_signature(target.type, func.type) else f"{name}: the linked export has another type than {expected}"
     if not callable(target):
         return f"{name}: {target!r} is not callable, expected {expected}"
     return check_parameters(target, func, expected)

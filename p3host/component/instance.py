@@ -19,6 +19,7 @@ from ..runtime.resource import Resource, RuntimeResource
 from ..runtime.store import DEFAULT_MAX_HANDLES, Store
 from ..types import FuncType, ResourceType
 from .exports import ExportedFunction, GuestResource, Interface, ResourceClass
+from .foreign import ForeignFunction
 from .imports import Imports
 from .linked import Instantiation, Linked, prepare_store
 from .program import FuncItem, ImportedDef, InstanceItem, Item, TypeItem
@@ -86,7 +87,7 @@ class Instance:
         self.driver = edge.driver = Driver(store, self.grace_seconds)
         self.machine = Machine(engine, store, self.limits)
         try:
-            self.link_imports(store)
+            self.link_imports(store, edge)
             self.task_group = anyio.create_task_group()
             await self.task_group.__aenter__()
             self.driver.open(self.task_group)
@@ -126,14 +127,21 @@ class Instance:
             if rest is not error:
                 raise rest from None
 
-    def link_imports(self, store: Store) -> None:
+    def link_imports(self, store: Store, edge: Edge) -> None:
         program = self.linked.program
         for index, target in self.imports.functions.items():
             func = program.funcs[index]
             assert isinstance(func, ImportedDef)
-            store.funcs[index] = BoundHostFunction(HostFunction(target, func.name, func.type), self.driver)
-        for slot in self.imports.resources:
-            store.resources[slot] = RuntimeResource(program.resources[slot].name, None, drop=close_resource)
+            if isinstance(target, ExportedFunction):
+                store.funcs[index] = ForeignFunction(target, self.driver)
+            else:
+                store.funcs[index] = BoundHostFunction(HostFunction(target, func.name, func.type), self.driver)
+        for slot, provider in self.imports.resources.items():
+            if isinstance(provider, ResourceClass):
+                store.resources[slot] = provider.resource
+                edge.resource_classes[provider.resource] = provider
+            else:
+                store.resources[slot] = RuntimeResource(program.resources[slot].name, None, drop=close_resource)
 
     def collect(self, name: str, items: Mapping[str, Item]) -> Interface:
         """The Python objects of exports, interfaces within interfaces included."""
@@ -150,7 +158,9 @@ class Instance:
                         resource_class = ResourceClass(export, self.driver, runtime)
                         edge = self.driver.store.edge
                         assert isinstance(edge, Edge)
-                        interface.add(export, edge.resource_classes.setdefault(runtime, resource_class))
+                        resource_class = edge.resource_classes.setdefault(runtime, resource_class)
+                        runtime.drop = resource_class.drop  # for guests of other stores
+                        interface.add(export, resource_class)
         return interface
 
     def function(self, item: FuncItem, name: str) -> ExportedFunction:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..abi.options import AbiOptions
 from ..engine import HostFunc, Module
-from ..host.functions import HostFunction
 from ..runtime.function import LiftedFunc, LiftedType, run_until_resolved
 from ..runtime.instance import ComponentInstance
 from ..runtime.options import CanonicalOptions
@@ -41,14 +40,14 @@ DESTRUCTOR_TYPE = FuncType((("rep", PrimitiveType.U32),), None)
 
 
 class Linked:
-    """What all instances share that are linked alike: which imports are the host's, and which of these may wait."""
+    """What all instances share that are linked alike. `hosts` tells of each imported function whether it may wait."""
 
     def __init__(
         self,
         program: Program,
         modules: Sequence[Module],
         imported_modules: Sequence[Module],
-        hosts: dict[int, HostFunction | None],
+        hosts: dict[int, bool],
     ) -> None:
         self.program = program
         self.modules = modules
@@ -65,7 +64,7 @@ class Linked:
         }
 
         def is_host_resource(slot: int) -> bool:
-            return slot not in guest_destructors and not (slot in program.imported_resources and self.foreign(slot))
+            return slot not in guest_destructors
 
         self.host_funcs: list[HostFunc] = [
             lower(program, canon, hosts.get(canon.func))
@@ -79,9 +78,6 @@ class Linked:
             for step in program.steps
             if isinstance(step, InstantiateCore)
         ]
-
-    def foreign(self, slot: int) -> bool:
-        return False
 
     def module(self, item: ModuleItem) -> Module:
         return self.imported_modules[item.index] if item.imported else self.modules[item.index]

@@ -6,6 +6,7 @@ its own, so that thousands can be suspended at once and go on in any order. Ever
 
 from __future__ import annotations
 
+from ..runtime.thread import SUSPEND, Status
 from .compiler import Engine, EngineConfig, Module, ModuleError, text_to_binary
 from .externs import Extern, Func, Global, Memory, Table, Tag
 from .fiber import Fiber, State
@@ -13,6 +14,7 @@ from .host_functions import HostFunc
 from .machine import CoreInstance, Import, Instantiation, Machine, MachineLimits
 
 __all__ = [
+    "SUSPEND",
     "CoreInstance",
     "Engine",
     "EngineConfig",
@@ -29,6 +31,7 @@ __all__ = [
     "Module",
     "ModuleError",
     "State",
+    "Status",
     "Table",
     "Tag",
     "text_to_binary",

@@ -12,7 +12,8 @@ from ..errors import LinkError, P3HostError, Trap
 from .host_functions import SHIM_NAME
 
 MAX_FRAMES = 50
-UNINTERRUPTED = "a host function was interrupted before it could run"
+INTERRUPTED = "a host function was interrupted before it could run"
+UNCAUGHT = "uncaught wasm exception"
 
 
 def trap_from(trap: int, error: int) -> Trap | LinkError:
@@ -36,8 +37,9 @@ def describe(text: str, frames: list[wasmtime.Frame]) -> Trap | LinkError:
     if text.startswith(("incompatible import type", "unknown import")):
         return LinkError([": ".join(causes(text))])
     if frames and frames[0].module_name == SHIM_NAME:
-        return Trap(UNINTERRUPTED, backtrace(frames))
-    return Trap(causes(text)[-1], backtrace(frames))
+        return Trap(INTERRUPTED, backtrace(frames))
+    reason = causes(text)[-1]
+    return Trap(UNCAUGHT if reason == "thrown Wasm exception" else reason, backtrace(frames))
 
 
 def causes(text: str) -> list[str]:

@@ -87,13 +87,13 @@ class Fiber:
         if before is READY:
             self.future = future = frame.enter(*frame.arguments)
         else:
-            future = self.future
             if before is SUSPENDED:
                 self.deliver()
             elif before is PREEMPTED:
                 poll = poll_released
             else:
                 raise RuntimeError(f"a fiber that is {before.value} can't go on")
+            future = self.future
         self.outer = outer = running.fiber
         self.state = RUNNING
         running.fiber = self

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from anyio.abc import TaskGroup
@@ -19,7 +19,7 @@ from ..values import Ok
 from .interrupts import guard
 
 if TYPE_CHECKING:
-    from .calls import HostCall
+    from ..runtime.instance import ComponentInstance
 
 
 class HostTask:
@@ -40,6 +40,20 @@ class HostTask:
             self.scope.cancel()
 
 
+class OpenCall(Protocol):
+    """A call into a store that has not ended."""
+
+    on_stuck: Callable[[], None] | None
+
+    def fail(self, error: BaseException) -> None: ...
+
+
+class OutgoingCall(Protocol):
+    """A call out of a store into another one."""
+
+    def request_cancellation(self, caller: ComponentInstance | None) -> None: ...
+
+
 class Driver:
     """Runs one store on the event loop that it was opened in. Only the thread of that loop may use it.
 
@@ -52,7 +66,8 @@ class Driver:
         self.grace_seconds = grace_seconds
         self.thread = threading.get_ident()
         self.task_group: TaskGroup | None = None
-        self.calls: dict[HostCall, None] = {}
+        self.calls: dict[OpenCall, None] = {}
+        self.outgoing: dict[OutgoingCall, None] = {}  # those that this store's guests have made of other stores
         self.starting: list[HostTask] = []
         self.host_tasks: dict[HostTask, None] = {}
         self.background_idle: anyio.Event | None = None
@@ -83,6 +98,8 @@ class Driver:
         for call in list(self.calls):
             call.fail(InstanceClosed("the instance was closed while this call was running"))
         self.store.poison(Trap("the instance was closed"))
+        for foreign in list(self.outgoing):
+            foreign.request_cancellation(None)
         guard.uninstall()
 
     # Steps
@@ -168,7 +185,7 @@ class Driver:
     def poisoned(self, error: BaseException) -> None:
         """After a trap: every pending call gets it, and every host task ends."""
         for call in list(self.calls):
-            call.fail(failure_for(call, error, self.store.trap))
+            call.fail(failure_for(error, self.store.trap))
         for task in self.host_tasks:
             task.cancel()
         for task in self.starting:
@@ -185,7 +202,7 @@ class Driver:
         return not self.store.has_work and not self.host_tasks and not self.starting
 
 
-def failure_for(call: HostCall, error: BaseException, trap: Trap | None) -> BaseException:
+def failure_for(error: BaseException, trap: Trap | None) -> BaseException:
     """Each caller's own exception object: tracebacks and causes are not shared."""
     if isinstance(error, Exit):
         return Exit(error.status)

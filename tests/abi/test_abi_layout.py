@@ -125,7 +125,7 @@ def doubled(t: ValType, times: int, of_lists: bool) -> ValType:
         ListType(P.U16, (1 << 27) - 1),
         doubled(P.U8, 27, of_lists=False),
         doubled(P.U8, 60, of_lists=True),
-        VariantType((("a", doubled(P.U8, 20, of_lists=True)), ("b", doubled(P.U16, 20, of_lists=True)))),
+        VariantType((("a", doubled(P.S8, 60, of_lists=True)), ("b", doubled(P.U16, 60, of_lists=True)))),
     ],
 )
 def test_a_type_costs_no_more_than_its_definition(t: ValType) -> None:
