@@ -359,7 +359,7 @@ def export_alias(scope: TypeScope, alias: AliasExport) -> ExternType:
         raise DecodeError("component values are not supported", alias.offset)
     extern_class, what = EXTERN_CLASSES[alias.sort]
     if not isinstance(extern, extern_class):
-        raise DecodeError(f"export `{alias.name}` of instance {alias.instance} is not a {what}", alias.offset)
+        raise DecodeError(f"export `{alias.name}` of instance {alias.instance} is no {what}", alias.offset)
     return extern
 
 
@@ -470,6 +470,8 @@ def check_core_limits(t: CoreMemoryType | CoreTableType, offset: int) -> None:
     if limits.maximum is not None and limits.minimum > limits.maximum:
         raise DecodeError(f"the minimum size of a {what} must not be greater than its maximum", offset)
     if isinstance(t, CoreTableType):
+        if limits.shared:
+            raise DecodeError("shared tables need shared-everything threads, which are not supported", offset)
         return
     bits = 64 if limits.pointer == "i64" else 32
     if max(limits.minimum, limits.maximum or 0) > 2 ** (bits - t.page_size_log2):

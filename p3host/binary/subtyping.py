@@ -156,7 +156,8 @@ def outline(t: CompoundType) -> str:
             labels = [label for label, _ in (t.record_fields if isinstance(t, RecordType) else t.cases)]
             return f"{kind(t)} with {', '.join(f'`{label}`' for label in labels[:8])} ({len(labels)} in all)"
         case _:
-            return f"{kind(t)} {shape(t) or ''} of {len(t.parts())} types"
+            length = "" if shape(t) is None else f" {shape(t)}"
+            return f"{kind(t)}{length} of {len(t.parts())} types"
 
 
 def part_names(t: CompoundType) -> list[str]:

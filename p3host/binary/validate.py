@@ -167,7 +167,7 @@ class Validator:
             raise DecodeError(f"core instance {alias.instance} has no export named `{alias.name}`", alias.offset)
         if CORE_KINDS[type(extern)] != alias.sort.name.lower():
             raise DecodeError(
-                f"export `{alias.name}` of core instance {alias.instance} is not a {alias.sort.name.lower()}",
+                f"export `{alias.name}` of core instance {alias.instance} is no {alias.sort.name.lower()}",
                 alias.offset,
             )
         self.spaces.add_core(extern, alias.offset)

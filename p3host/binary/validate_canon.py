@@ -214,8 +214,6 @@ def task_return(spaces: Spaces, builtin: CanonBuiltin) -> CoreFuncType:
     if builtin.result is None:
         return CoreFuncType((), ())
     result = spaces.scope.table.structure(valtype(spaces.scope, builtin.result, builtin.offset))
-    if spaces.scope.table.contains_borrow(result):
-        raise DecodeError("the result of `task.return` cannot contain a `borrow`", builtin.offset)
     if len(flatten_types((result,), checked.pointer)) > MAX_FLAT_PARAMS or spaces.scope.table.contains_pointer(result):
         checked.require("memory", "to return a result of this type")
     return flatten_func(FuncType((("result", result),)), checked.pointer, "lower", False, False)

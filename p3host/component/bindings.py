@@ -285,8 +285,7 @@ def thread_new_indirect(program: Program, item: BuiltinCanon, host_resource: Cal
     assert table_index is not None
 
     def call(store: Store, index: int, argument: int) -> int:
-        func = store.tables[table_index].get(index)
-        return canon.canon_thread_new_indirect(current(store), func, argument)
+        return canon.canon_thread_new_indirect(current(store), store.tables[table_index], index, argument)
 
     return call, False
 

@@ -15,14 +15,13 @@ from ..types import CoreExternType, CoreFuncType, CoreMemoryType, CoreTableType,
 from . import native
 from .fiber import Fiber
 from .native import Argument, argument
-from .signatures import CoreValue, Frame, Signature, signature
+from .signatures import CoreValue, Frame, signature
 
 if TYPE_CHECKING:
     from .machine import Machine
 
 FUNC_KIND = b"\0"
 THREAD_START = CoreFuncType(("i32",), ())
-EMPTY = memoryview(b"")
 
 
 class Extern:
@@ -55,13 +54,12 @@ class Tag(Extern):
 class Func(Extern):
     """A core function of a guest."""
 
-    __slots__ = ("pool", "signature")
+    __slots__ = ("pool",)
     type: CoreFuncType
 
     def __init__(self, machine: Machine, storage: ctypes.Array[Any], t: CoreFuncType, offset: int = 0) -> None:
         super().__init__(machine, storage, t, offset)
         self.pool: list[Frame] = []  # frames that no entry uses at present
-        self.signature: Signature | None = None
 
     def fiber(self, arguments: Sequence[CoreValue] = (), may_block: bool = True) -> Fiber:
         """An entry into the function, which starts with its first step. Integers are given as unsigned numbers.
@@ -71,7 +69,7 @@ class Func(Extern):
         """
         pool = self.pool
         frame = pool.pop() if pool else self.make_frame()
-        self.signature.write(frame, arguments)  # type: ignore[union-attr]
+        frame.write(frame, arguments)
         fiber = Fiber(self.machine, frame)
         if not may_block:
             fiber.may_block = False
@@ -90,11 +88,12 @@ class Func(Extern):
         machine = self.machine
         if machine.thread != get_ident():
             raise machine.unusable()
-        layout = self.signature = self.signature or signature(self.type)
+        layout = signature(self.type)
         frame = Frame(layout.size, layout.errors_offset)
         for index, kind in enumerate(layout.kinds):
             frame.buffer[index * native.VALUE_SIZE] = kind
         frame.enter = native.func_call_async
+        frame.write = layout.write
         frame.read = layout.read
         frame.pool = self.pool
         frame.keep = self.storage
@@ -122,7 +121,7 @@ class Memory(Extern):
     def __init__(self, machine: Machine, storage: ctypes.Array[Any], t: CoreMemoryType, offset: int = 0) -> None:
         super().__init__(machine, storage, t, offset)
         self.pointer: PointerType = t.limits.pointer
-        self.view = EMPTY
+        self.view = memoryview(b"")
         self.base: int = native.memory_data(machine.context_argument, self.handle) or 0
         self.refresh()
 
@@ -136,7 +135,7 @@ class Memory(Extern):
         return self.view
 
     def release(self) -> None:
-        view, self.view = self.view, EMPTY
+        view, self.view = self.view, memoryview(b"")
         try:
             view.release()
         except BufferError:  # somebody's view of the view is left; that one is for its owner to let go

@@ -7,6 +7,7 @@ from ctypes import POINTER
 
 import wasmtime
 from wasmtime import _bindings as bindings
+from wasmtime._trap import FrameList
 
 from ..errors import LinkError, P3HostError, Trap
 from .host_functions import SHIM_NAME
@@ -26,8 +27,6 @@ def trap_from(trap: int, error: int) -> Trap | LinkError:
 
 
 def wasm_trace(error: wasmtime.WasmtimeError) -> list[wasmtime.Frame]:
-    from wasmtime._trap import FrameList
-
     frames = FrameList(error)
     bindings.wasmtime_error_wasm_trace(error.ptr(), ctypes.byref(frames.vec))
     return [wasmtime.Frame._from_ptr(frames.vec.data[index], frames) for index in range(frames.vec.size)]

@@ -100,7 +100,8 @@ class Fiber:
         try:
             done = poll(future) or (self.suspension is None and self.go_on(poll))
         except BaseException:
-            machine.unfinished.add(self)  # nobody knows how far it came: all that is left is to close it
+            if self.state is RUNNING:  # nobody knows how far it came: all that is left is to close it
+                machine.unfinished.add(self)
             raise
         finally:
             running.fiber = outer

@@ -80,11 +80,11 @@ def signature(t: CoreFuncType) -> Signature:
 class Frame(Slots):
     """The arguments, the result and the errors of one entry into a guest, at an address that stays.
 
-    `enter(*arguments)` starts the entry, `read(frame)` takes its result. A frame is used again as soon as its entry
-    is over, and never while it lasts.
+    `write(frame, values)` puts the arguments in, `enter(*arguments)` starts the entry, `read(frame)` takes its result.
+    A frame is used again as soon as its entry is over, and never while it lasts.
     """
 
-    __slots__ = ("address", "arguments", "buffer", "enter", "error", "keep", "pool", "read")
+    __slots__ = ("address", "arguments", "buffer", "enter", "error", "keep", "pool", "read", "write")
 
     def __init__(self, size: int, errors_offset: int) -> None:
         assert size % 8 == errors_offset % 8 == 0
@@ -93,6 +93,7 @@ class Frame(Slots):
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.buffer))
         self.error = errors_offset // 8  # the index in u64 of wasmtime's trap, the error is next to it
         self.enter: Callable[..., Any]
+        self.write: Callable[[Frame, Sequence[CoreValue]], None]
         self.read: Callable[[Frame], Any]
         self.arguments: tuple[Any, ...] = ()
         self.keep: object = None  # what must live as long as the entry

@@ -111,9 +111,9 @@ class Ticker:
     def __init__(self, engine: WasmtimeEngine, period: float, native: bool) -> None:
         self.engine = engine
         self.period = period
-        self.is_native = native and NativeTimer.available()
         self.users = 0
-        self.timer: NativeTimer | ThreadTimer | None = None
+        self.timer = self.make_timer(native)
+        self.is_native = isinstance(self.timer, NativeTimer)
         # A finalizer can interrupt the thread that holds the lock and want it again.
         self.lock = threading.RLock()
         if hasattr(os, "register_at_fork"):
@@ -123,28 +123,31 @@ class Ticker:
     def acquire(self) -> None:
         with self.lock:
             self.users += 1
-            if self.timer is None:
-                self.timer = self.make_timer()
             if self.users == 1:
                 self.timer.start()
 
     def release(self) -> None:
         with self.lock:
             self.users -= 1
-            if self.users == 0 and self.timer is not None:
+            if self.users == 0:
                 self.timer.stop()
 
-    def make_timer(self) -> NativeTimer | ThreadTimer:
-        return (NativeTimer if self.is_native else ThreadTimer)(self.engine, self.period)
+    def make_timer(self, native: bool) -> NativeTimer | ThreadTimer:
+        if native and NativeTimer.available():
+            try:
+                return NativeTimer(self.engine, self.period)
+            except OSError:  # a sandbox may forbid it
+                pass
+        return ThreadTimer(self.engine, self.period)
 
 
 def restart(ticker: Ticker | None) -> None:
     """Neither timers nor threads are inherited by a forked process."""
-    if ticker is None or ticker.timer is None:
+    if ticker is None:
         return
     ticker.lock = threading.RLock()
     if isinstance(ticker.timer, NativeTimer):
         ticker.timer.timer = c_void_p()  # it is the parent's
-    ticker.timer = ticker.make_timer()
+    ticker.timer = ticker.make_timer(ticker.is_native)
     if ticker.users:
         ticker.timer.start()

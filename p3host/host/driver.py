@@ -6,6 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
@@ -54,12 +55,21 @@ class OutgoingCall(Protocol):
     def request_cancellation(self, caller: ComponentInstance | None) -> None: ...
 
 
+class LoopShare(threading.local):
+    """How long guests have kept this thread's event loop since it last had a turn, all stores together."""
+
+    seconds = 0.0
+
+
 class Driver:
     """Runs one store on the event loop that it was opened in. Only the thread of that loop may use it.
 
     Whoever makes something ready calls `step`, which runs guests until nothing is ready. What is left (a guest that was
-    preempted, one that yields) is continued by a background task, one step for each turn of the loop.
+    preempted, one that yields, all that comes when guests have had the loop for a slice already) is continued by a
+    background task, one step for each turn of the loop.
     """
+
+    share = LoopShare()
 
     def __init__(self, store: Store, grace_seconds: float) -> None:
         self.store = store
@@ -106,11 +116,19 @@ class Driver:
 
     def step(self, action: Callable[[], None] | None = None) -> None:
         """Does `action` as soon as guests may be entered, and runs what is ready."""
+        store, share = self.store, self.share
+        if share.seconds > store.slice_seconds:
+            if action is not None:
+                store.post(None, action)
+            self.wake()
+            return
+        started = monotonic()
         outer = guard.enter()
         try:
-            self.store.tick(action)
+            store.tick(action)
         finally:
             guard.leave(outer)
+            share.seconds += monotonic() - started
         if self.starting and not self.store.ticking:
             self.start_host_tasks()
         if self.background_idle is not None and self.store.has_work:
@@ -125,11 +143,18 @@ class Driver:
         while True:
             if self.store.has_work:
                 await checkpoint()
+                self.share.seconds = 0.0
                 self.step()
             else:
                 self.background_idle = anyio.Event()
                 await self.background_idle.wait()
                 self.background_idle = None
+
+    async def breathe(self) -> None:
+        """For hosts that could go on forever without waiting: gives the loop a turn when guests have had their share."""
+        if self.share.seconds > self.store.slice_seconds:
+            await checkpoint()
+            self.share.seconds = 0.0
 
     # Host tasks
 

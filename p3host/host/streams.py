@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Generator
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.abc import ByteReceiveStream, ObjectReceiveStream
-from anyio.lowlevel import checkpoint
 
 from ..errors import Err, StreamDropped, Trap
 from ..runtime.stream import Buffer, CopyResult, OnCopy, OnCopyDone, Reclaim, Shared
@@ -120,7 +118,9 @@ class HostEnd:
         """Drops the end. The guest's writes are answered with "dropped"."""
         shared, self.shared = self.shared, None
         if shared is not None and not self.driver.closing:
-            self.driver.step(partial(drop_end, shared, self))
+            self.cancel_pending(shared)
+            shared.drop()
+            self.driver.step()
 
     def __enter__(self) -> HostEnd:
         return self
@@ -159,8 +159,7 @@ class HostEnd:
                 try:
                     await self.arrived.wait()
                 except BaseException:
-                    if self.result is None:
-                        driver.step(self.cancel_pending)
+                    self.cancel_pending(shared)
                     raise
                 finally:
                     self.arrived = None
@@ -171,20 +170,15 @@ class HostEnd:
             self.at_end = True
         return buffer
 
-    def cancel_pending(self) -> None:
-        if self.result is None and self.shared is not None:
-            self.shared.cancel()
+    def cancel_pending(self, shared: Shared) -> None:
+        """Takes the buffer of a read back at once, so that no guest writes into it that nobody looks at any more."""
+        if self.buffer is not None and self.result is None:
+            shared.cancel()
 
     def check_alive(self, also_done: bool = False) -> None:
         trap = self.driver.store.trap
         if trap is not None and not also_done:
             raise Trap(f"the guest at the other end trapped: {trap.message}", trap.backtrace) from trap
-
-
-def drop_end(shared: Shared, end: HostEnd) -> None:
-    if end.buffer is not None and end.result is None:
-        shared.cancel()
-    shared.drop()
 
 
 class StreamReader(HostEnd):
@@ -219,15 +213,9 @@ class StreamReader(HostEnd):
         return [element for piece in pieces for element in piece]
 
     async def __aiter__(self) -> AsyncIterator[Any]:
-        turn = monotonic() + self.driver.store.slice_seconds
-        while True:
-            piece = await self.read()
-            if not piece:
-                return
+        while piece := await self.read():
             yield piece
-            if monotonic() > turn:  # a guest that always has more must not keep the loop for itself
-                await checkpoint()
-                turn = monotonic() + self.driver.store.slice_seconds
+            await self.driver.breathe()
 
 
 class FutureReader(HostEnd):
@@ -392,15 +380,12 @@ class IterableSource(HostSource):
 
     async def run(self) -> None:
         iterator = self.pieces() if isinstance(self.iterable, ByteReceiveStream) else aiter(self.iterable)
-        turn = monotonic() + self.driver.store.slice_seconds
         try:
             async for values in iterator:
                 await self.deliver(values)
                 if self.dropped:
                     break
-                if monotonic() > turn:
-                    await checkpoint()
-                    turn = monotonic() + self.driver.store.slice_seconds
+                await self.driver.breathe()
         except anyio.EndOfStream:
             pass
         except Exception as error:

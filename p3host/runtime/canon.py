@@ -15,7 +15,7 @@ from ..errors import Trap, trap_if
 from ..types import FutureType, StreamType, ValType
 from .copying import ElementCodec
 from .instance import ComponentInstance, ErrorContext
-from .options import CanonicalOptions
+from .options import NO_MEMORY, CanonicalOptions
 from .resource import ResourceHandle, RuntimeResource, get_handle
 from .stream import (
     BLOCKED,
@@ -29,6 +29,7 @@ from .stream import (
     WritableFutureEnd,
     WritableStreamEnd,
 )
+from .store import FuncTable
 from .task import CANCELLED, Subtask, Task
 from .thread import FREEZE, CoreFunc, Routine, Thread
 from .waitable import Event, Waitable, WaitableSet
@@ -139,8 +140,10 @@ def canon_task_return(
         result_type is not declared and result_type != declared,
         "invalid task.return signature: its result type is not the one of the current task",
     )
+    # One that names no memory needs none; guests leave it out even where the lift has one for its parameters.
     trap_if(
-        options.string_encoding != callee.string_encoding or options.memory is not callee.memory,
+        options.string_encoding != callee.string_encoding
+        or (options.memory is not callee.memory and options.memory is not NO_MEMORY),
         "invalid task.return options: they are not those of the current task",
     )
     task.return_(lift(options, flat_args))
@@ -363,9 +366,12 @@ def canon_thread_index(thread: Thread) -> int:
     return thread_index(thread)
 
 
-def canon_thread_new_indirect(thread: Thread, func: CoreFunc, argument: int) -> int:
+def canon_thread_new_indirect(thread: Thread, table: FuncTable, func_index: int, argument: int) -> int:
     task = thread.task
     task.inst.check_may_leave()
+    func = table.get(func_index)
+    if func is None:
+        raise Trap(f"uninitialized element: the table has no function at {func_index}")
     new_thread = Thread(task, run_explicit_thread(task, func, argument))
     task.register_thread(new_thread)
     return thread_index(new_thread)

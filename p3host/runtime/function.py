@@ -115,9 +115,11 @@ def run_implicit_thread(task: Task) -> Routine[None]:
 
     if lifted.lift_result is not None:
         flat_results = () if result is None else (result,)
-        task.return_(lifted.lift_result(options, flat_results))
+        value = lifted.lift_result(options, flat_results)
+        # Before the caller gets the result, which nobody can tell from after it, unless post-return traps.
         if options.post_return is not None:
             options.enter_without_leave(options.post_return, flat_results)
+        task.return_(value)
         task.exit()
         return
 
@@ -164,13 +166,15 @@ class LoweredFunc:
         self.borrows = any(contains(param, BorrowType) for param in t.param_types)
         max_params = MAX_FLAT_ASYNC_PARAMS if is_async else MAX_FLAT_PARAMS
         max_results = 0 if is_async else MAX_FLAT_RESULTS
-        self.lift_params: Callable[[Any, Sequence[int | float]], Sequence[Any]]
-        self.lift_params = compile_lift(t.param_types, abi, max_params)
+        lift = compile_lift(t.param_types, abi, max_params)
+        self.lift_params: Callable[[Any, Sequence[int | float]], Sequence[Any]] = lift
         self.lower = compile_lower_result(t.result, abi, max_results)
         count = flatten_count(t.param_types, abi.pointer, max_params)
         results = () if t.result is None else (t.result,)
         spills = flatten_count(results, abi.pointer, max_results) > max_results
         self.out_index = (1 if count > max_params else count) if spills else None
+        if self.out_index is not None:  # the out pointer stands after the arguments
+            self.lift_params = lambda context, flat_args: lift(context, flat_args[: self.out_index])
 
     def lower_result(self, options: CanonicalOptions, result: Any, flat_args: Sequence[int | float]) -> Any:
         """The single core result, or None where there is none or it went to the out pointer."""

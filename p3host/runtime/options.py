@@ -89,21 +89,23 @@ class CanonicalOptions:
     def realloc(self, old: int, old_size: int, alignment: int, new_size: int) -> int:
         if self.realloc_func is None:
             raise Trap("a value needs memory in the guest, which gave no realloc function")
-        pointer = self.enter_without_leave(self.realloc_func, (old, old_size, alignment, new_size))
+        store = self.store
+        outer = store.current
+        store.current = store.scratch_thread(self.inst)
+        try:
+            pointer = self.enter_without_leave(self.realloc_func, (old, old_size, alignment, new_size))
+        finally:
+            store.current = outer
         assert isinstance(pointer, int)
         return pointer
 
     def enter_without_leave(self, func: CoreFunc, args: tuple[int | float, ...]) -> Any:
-        """Calls realloc or post-return: a task of its own that may call nothing outside of its instance."""
-        inst, store = self.inst, self.store
+        """Calls realloc (a task of its own) or post-return (a part of the current one), which may call nothing outside
+        of the instance."""
+        inst = self.inst
         assert inst.may_leave
         inst.may_leave = False
-        outer = store.current
-        store.current = store.scratch_thread(inst)
-        try:
-            result = func.call(*args)
-        finally:
-            store.current = outer
+        result = func.call(*args)
         inst.may_leave = True
         return result
 

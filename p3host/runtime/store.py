@@ -48,9 +48,9 @@ class HostEdge(Protocol):
 
 
 class FuncTable(Protocol):
-    """A guest's table of functions."""
+    """A guest's table of functions. `get` gives None for a null, and traps out of bounds or for other core types."""
 
-    def get(self, index: int) -> CoreFunc: ...
+    def get(self, index: int) -> CoreFunc | None: ...
 
 
 class HostEntry:
@@ -176,8 +176,7 @@ class Store:
     # What the tick does
 
     def run_ready(self) -> None:
-        deadline = 0.0
-        turns = 0
+        deadline = monotonic() + self.slice_seconds
         while True:
             if self.frozen:
                 if self.held is not None and not self.take_answer_of_held():
@@ -194,13 +193,8 @@ class Store:
                 self.take_turn(queue.popleft())
             else:
                 return
-            turns += 1
-            if turns % 16 == 0:
-                now = monotonic()
-                if deadline == 0.0:
-                    deadline = now + self.slice_seconds
-                elif now > deadline:
-                    return
+            if monotonic() > deadline:
+                return
 
     def take_turn(self, thread: Thread) -> None:
         thread.queued = False

@@ -116,7 +116,8 @@ def transfer(source: Buffer, target: Buffer, count: int) -> None:
         and source.codec.elem_size == target.codec.elem_size
     ):
         size = count * source.codec.elem_size
-        copy_elements(source.options.memory.view, source.pointer, target.options.memory.view, target.pointer, size)
+        if size:
+            copy_elements(source.options.memory.view, source.pointer, target.options.memory.view, target.pointer, size)
         for buffer in (source, target):
             buffer.pointer += size
             buffer.progress += count

@@ -188,7 +188,7 @@ class Thread:
         """Runs the thread until it blocks or ends, or the store freezes; then the one it switched to, and so on."""
         if self.ready is not None:
             self.stop_waiting()
-        self.run(cancelled)
+        self.run(cancelled or None)  # a thread that has not begun can be sent nothing else
 
     def run(self, value: Any) -> None:
         thread = self
@@ -199,7 +199,7 @@ class Thread:
                 return
             thread.switch_to = None
             thread = following
-            value = False
+            value = None
 
     def thaw(self) -> None:
         self.run(None)

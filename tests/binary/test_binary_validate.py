@@ -120,7 +120,7 @@ INVALID = {
     "no such export": ('(component (instance) (alias export 0 "x" (func)))', "instance 0 has no export named `x`"),
     "export of another sort": (
         '(component (import "i" (instance (export "x" (func)))) (alias export 0 "x" (instance)))',
-        "export `x` of instance 0 is not a instance",
+        "export `x` of instance 0 is no instance",
     ),
     "no such core export": (
         '(component (core module $m) (core instance $i (instantiate $m)) (alias core export $i "x" (core func)))',
@@ -129,7 +129,7 @@ INVALID = {
     "core export of another sort": (
         '(component (core module $m (memory (export "x") 1)) (core instance $i (instantiate $m))'
         ' (alias core export $i "x" (core func)))',
-        "export `x` of core instance 0 is not a func",
+        "export `x` of core instance 0 is no func",
     ),
     "alias from too far out": ("(component (component (alias outer 2 0 (type))))", "invalid outer alias count 2"),
     "alias of what comes later": (

@@ -29,7 +29,8 @@ LIBRARY = """
   (alias core export $i "r" (core func $r)) (alias core export $i "ii" (core func $ii))
   (alias core export $i "ii-r" (core func $ii-r)) (alias core export $i "callback" (core func $callback))
   (alias core export $i "realloc" (core func $realloc)) (alias core export $i "realloc64" (core func $realloc64))
-  (type $resource (resource (rep i32))) (type $u8s (stream u8)) (type $strings (stream string)) (type $units (stream))
+  (type $resource (resource (rep i32))) (type $borrow (borrow $resource))
+  (type $u8s (stream u8)) (type $strings (stream string)) (type $units (stream))
   (type $u8 (future u8)) (type $string (future string)) (type $unit (future))
 """
 MEM = "(memory $mem)"
@@ -114,10 +115,6 @@ INVALID = {
         "all context slots of a component must have the same type",
     ),
     "returned string without memory": (builtin("task.return (result string)"), "option `memory` is required"),
-    "returned borrow": (
-        "(type $b (borrow $resource))" + builtin("task.return (result $b)"),
-        "the result of `task.return` cannot contain a `borrow`",
-    ),
     "return with realloc": (builtin(f"task.return {REALLOC}"), "`realloc` cannot be specified here"),
     "stream built-in of a future": (builtin("stream.new $u8"), "is not a stream type"),
     "future built-in of a stream": (builtin("future.drop-readable $u8s"), "is not a future type"),
@@ -176,6 +173,7 @@ BUILTINS = {
     "task.return": ((), ()),
     f"task.return (result string) {MEM} string-encoding=utf16": (I32 * 2, ()),
     "task.return (result f64)": (("f64",), ()),
+    "task.return (result $borrow)": (I32, ()),
     "context.get i32 0": ((), I32),
     "context.set i32 1": (I32, ()),
     "context.get i64 1": ((), ("i64",)),

@@ -156,7 +156,7 @@ def test_resource_types_are_equal_only_to_themselves(definitions: str, arguments
         ("(list u8)", "(list u8)", ""),
         ("(list u8)", "(list s8)", "type mismatch in list part 0: expected u8, found s8"),
         ("(list u8 2)", "(list u8 3)", "expected list 2 of 1 types, found list 3 of 1 types"),
-        ("(tuple u8 u8)", "(tuple u8)", "of 2 types, found tuple  of 1 types"),
+        ("(tuple u8 u8)", "(tuple u8)", "expected tuple of 2 types, found tuple of 1 types"),
         ('(record (field "a" u8))', '(record (field "b" u8))', "expected record with `a` (1 in all)"),
         ('(record (field "a" u8))', '(record (field "a" char))', "type mismatch in record field `a`"),
         ('(variant (case "a" u8))', '(variant (case "a"))', "expected variant with `a`"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import signal
 import sys
 from types import FrameType
@@ -153,7 +154,8 @@ def test_realloc_is_called_from_a_host_function_in_a_fiber_that_then_suspends(ma
 
 def test_one_host_function_serves_many_names_and_modules(machine: Machine) -> None:
     host, other = HostFunc(UNARY, lambda state, value: value + 1), HostFunc(UNARY, lambda state, value: value + 2)
-    text = """(module (import "a" "f" (func $f (param i32) (result i32))) (import "b" "f" (func $g (param i32) (result i32)))
+    text = """(module
+      (import "a" "f" (func $f (param i32) (result i32))) (import "b" "f" (func $g (param i32) (result i32)))
       (func (export "f") (param i32) (result i32) (call $f (call $g (local.get 0)))))"""
     module = compile_text(text)
     assert func(instantiate(machine, module, [host, host]), "f").call(0) == 2
@@ -197,28 +199,33 @@ def test_interrupts_at_any_moment_never_give_the_guest_a_wrong_result(monkeypatc
     machine = Machine(Engine.default(), state=None)
     instance = instantiate(machine, CALLER, [HostFunc(UNARY, lambda state, value: value + 77)])
     interrupted = trapped = done = 0
-    fibers = [func(instance, "check").fiber((3000,)) for _ in range(150)]
+    fibers = [func(instance, "check").fiber((3000,)) for _ in range(200)]
+    chance = random.Random(7)
+    armed = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        nonlocal armed
+        if armed:
+            armed = False
+            raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         for fiber in fibers:
             try:
-                signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0005)
+                armed = True
+                signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.00005, 0.0012))
                 while fiber.step() is not Status.DONE:
                     pass
-                signal.setitimer(signal.ITIMER_REAL, 0)
+                armed = False
                 done += 1
                 assert fiber.result == 0
             except KeyboardInterrupt:
                 interrupted += 1
             except Trap:
                 trapped += 1
-            finally:
-                signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert interrupted > 0
     assert interrupted + trapped + done == len(fibers)

@@ -59,11 +59,13 @@ def test_imports_must_match_in_number_type_and_machine(machine: Machine, blocker
 
 def test_instances_share_functions_memories_tables_globals_and_tags(machine: Machine) -> None:
     exporter = """(module
-      (memory (export "memory") 1 2) (table (export "table") 2 funcref) (global (export "global") (mut i32) (i32.const 5))
+      (memory (export "memory") 1 2) (table (export "table") 2 funcref)
+      (global (export "global") (mut i32) (i32.const 5))
       (tag (export "tag") (param i32))
       (func (export "f") (result i32) (i32.load (i32.const 0))))"""
     importer = """(module
-      (import "e" "memory" (memory 1 2)) (import "e" "table" (table 2 funcref)) (import "e" "global" (global $g (mut i32)))
+      (import "e" "memory" (memory 1 2)) (import "e" "table" (table 2 funcref))
+      (import "e" "global" (global $g (mut i32)))
       (import "e" "tag" (tag $t (param i32))) (import "e" "f" (func $f (result i32)))
       (func $throw (throw $t (i32.const 30)))
       (func (export "go") (result i32)
@@ -164,7 +166,7 @@ def test_a_table_gives_functions_of_the_type_that_is_asked_for(machine: Machine)
     for index in (2, 3, 4):
         with pytest.raises(Trap, match="type mismatch"):
             table.get(index)
-    for index in (6, 0xFFFF_FFFF):
+    for index in (6, 0xFFFF_FFFF, 0xFFFF_FFFF_FFFF_FFFF):
         with pytest.raises(Trap, match="undefined element"):
             table.get(index)
     assert table_of(instance, "typed").get(0) is None

@@ -32,6 +32,10 @@ func subtaskDrop(subtask uint32)
 //go:noescape
 func subtaskCancel(subtask uint32) (state uint32)
 
+//go:wasmimport $root [async-lower][subtask-cancel]
+//go:noescape
+func beginSubtaskCancel(subtask uint32) (state uint32)
+
 //go:wasmimport [export]$root [task-cancel]
 //go:noescape
 func taskCancel()
@@ -65,10 +69,7 @@ const (
 	eventNone          = 0
 	eventSubtask       = 1
 	eventStreamRead    = 2
-	eventStreamWrite   = 3
-	eventFutureRead    = 4
-	eventFutureWrite   = 5
-	eventTaskCancelled = 6
+	eventTaskCancelled = 6 // those between are the other ends of streams and futures
 )
 
 // The state of a subtask: in the low four bits of an async call's status, in an event, and from subtask.cancel.
@@ -76,8 +77,9 @@ const subtaskReturned = 2
 
 // The result of a copy has the number of elements in its upper 28 bits, and one of these below.
 const (
-	copyCompleted = 0
 	copyDropped   = 1
 	copyCancelled = 2
-	copyBlocked   = 0xffffffff
 )
+
+// blocked is what an operation returns whose end comes as an event.
+const blocked = 0xffffffff

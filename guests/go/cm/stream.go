@@ -104,7 +104,7 @@ func copyBytes(
 		return 0, copyCancelled, err
 	}
 	packed := begin(end, unsafe.Pointer(&p[0]), uint32(min(len(p), 1<<28-1)))
-	if packed == copyBlocked {
+	if packed == blocked {
 		if packed, err = t.await(ctx, end); err != nil {
 			packed = cancel(end)
 		}
@@ -116,7 +116,7 @@ func copyBytes(
 // Await blocks the goroutine until an operation on a future has ended. result is what the operation returned, and it
 // must be undone with cancel, the future's own built-in, when the context ends before.
 func Await(ctx context.Context, future, result uint32, cancel func(uint32) uint32) (uint32, error) {
-	if result != copyBlocked {
+	if result != blocked {
 		return result, nil
 	}
 	t, err := taskOf(ctx)

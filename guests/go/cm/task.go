@@ -58,8 +58,7 @@ func Resume(event, handle, payload uint32) int32 {
 	case event == eventTaskCancelled:
 		t.cancelling = true
 	case event == eventSubtask && payload < subtaskReturned: // it has only started
-	case event == eventSubtask && handle == timer.subtask:
-		timer.fired()
+	case event == eventSubtask && timer.fired(handle):
 	case event == eventStreamRead && handle == t.bell:
 		t.silence()
 	default:
@@ -186,7 +185,7 @@ func (t *Task) deliver(waitable, payload uint32) {
 
 // Call calls an async import and blocks the goroutine until it has returned. begin makes the call and returns its
 // status; the memory of its arguments and its result must stay as it is until Call returns. When the context ends, the
-// import is cancelled and the error is the context's, unless the result came first.
+// import is cancelled, and once it has ended the error is the context's, unless it has returned a result after all.
 func Call(ctx context.Context, begin func() (status uint32)) error {
 	t, err := taskOf(ctx)
 	if err != nil {
@@ -197,8 +196,16 @@ func Call(ctx context.Context, begin func() (status uint32)) error {
 		return nil
 	}
 	subtask := status >> 4
-	if _, err = t.await(ctx, subtask); err != nil && subtaskCancel(subtask) == subtaskReturned {
-		err = nil
+	if _, err = t.await(ctx, subtask); err != nil {
+		// Not in the synchronous form: no other task could be entered until the import has ended, and a cancellation
+		// that comes to one meanwhile is only delivered after its next event, however late.
+		state := beginSubtaskCancel(subtask)
+		if state == blocked {
+			state, _ = t.await(context.Background(), subtask)
+		}
+		if state == subtaskReturned {
+			err = nil
+		}
 	}
 	subtaskDrop(subtask)
 	return err

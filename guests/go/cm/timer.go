@@ -1,32 +1,35 @@
 package cm
 
 // The runtime keeps one heap of timers for all goroutines: those of time.Sleep, time.After, context.WithTimeout. While
-// tasks live, its earliest one is armed as one sleep of the host, in the waitable set of one of the tasks. Whichever
-// task gets the event, the runtime runs every timer that is due.
+// tasks live, its earliest one is armed as a sleep of the host, in the waitable set of one of the tasks. Whichever task
+// gets the event, the runtime runs every timer that is due.
+//
+// A sleep that turns out to be needless is left alone: it wakes one task for nothing in the end, which is cheaper than to
+// cancel it. So there can be some, each earlier than the one before.
 
 //go:wasmimport wasi:clocks/monotonic-clock@0.3.0 [async-lower]wait-for
 //go:noescape
 func waitFor(nanoseconds uint64) (status uint32)
 
+type sleep struct {
+	subtask  uint32
+	deadline int64
+}
+
 type hostTimer struct {
-	subtask  uint32 // the host's sleep, 0 while none is armed
-	deadline int64  // what it was armed for
-	owner    *Task  // in whose waitable set it is
+	sleeps []sleep // the earliest is the last
+	owner  *Task   // in whose waitable set they are
 }
 
 var timer hostTimer
 
-// arm makes the armed sleep fit the runtime's earliest timer. It is false when that timer is due already.
+// arm sees to it that a sleep ends in time for the runtime's earliest timer. It is false when that is due already.
 func (h *hostTimer) arm() bool {
 	deadline := wasiIdleDeadline()
-	if h.subtask != 0 {
-		// One that fires too early is no harm, and cheaper than to cancel and arm another.
-		if deadline != 0 && h.deadline <= deadline && oldest != nil {
-			return true
-		}
-		h.stop()
-	}
 	if deadline == 0 || oldest == nil {
+		return true
+	}
+	if n := len(h.sleeps); n > 0 && h.sleeps[n-1].deadline <= deadline {
 		return true
 	}
 	left := deadline - wasiNanotime()
@@ -37,35 +40,42 @@ func (h *hostTimer) arm() bool {
 	if status&15 == subtaskReturned {
 		return false
 	}
-	h.subtask, h.deadline = status>>4, deadline
-	h.join(oldest)
+	if h.owner == nil {
+		h.owner = oldest
+	}
+	h.sleeps = append(h.sleeps, sleep{status >> 4, deadline})
+	waitableJoin(status>>4, h.owner.waitableSet())
 	return true
 }
 
-func (h *hostTimer) join(owner *Task) {
-	h.owner = owner
-	waitableJoin(h.subtask, owner.waitableSet())
-}
-
-// leave moves the timer out of the waitable set of a task that ends.
-func (h *hostTimer) leave(t *Task) {
-	switch {
-	case h.subtask == 0 || h.owner != t:
-	case oldest != nil:
-		h.join(oldest)
-	default:
-		h.stop()
+// fired drops a sleep that has ended, and returns whether the subtask is one.
+func (h *hostTimer) fired(subtask uint32) bool {
+	for i := len(h.sleeps) - 1; i >= 0; i-- {
+		if h.sleeps[i].subtask == subtask {
+			h.sleeps = append(h.sleeps[:i], h.sleeps[i+1:]...)
+			subtaskDrop(subtask)
+			return true
+		}
 	}
+	return false
 }
 
-func (h *hostTimer) stop() {
-	waitableJoin(h.subtask, 0)
-	subtaskCancel(h.subtask)
-	h.fired()
-}
-
-// fired drops the sleep, which has ended.
-func (h *hostTimer) fired() {
-	subtaskDrop(h.subtask)
-	*h = hostTimer{}
+// leave moves the sleeps out of the waitable set of a task that ends.
+func (h *hostTimer) leave(t *Task) {
+	if h.owner != t {
+		return
+	}
+	h.owner = oldest
+	for _, s := range h.sleeps {
+		if oldest != nil {
+			waitableJoin(s.subtask, oldest.waitableSet())
+			continue
+		}
+		waitableJoin(s.subtask, 0)
+		subtaskCancel(s.subtask) // it waits until the sleep has ended, and no other task is there to be kept waiting
+		subtaskDrop(s.subtask)
+	}
+	if oldest == nil {
+		h.sleeps = h.sleeps[:0]
+	}
 }
