@@ -1,8 +1,8 @@
 """p3host: runs WebAssembly components with WASI 0.3 and 0.2, concurrently, on asyncio and trio.
 
-    component = p3host.Component.load("app.wasm")
-    async with component.instantiate({"wait": wait}, wasi=p3host.Wasi()) as instance:
-        print(await instance.exports.greet("world"))
+component = p3host.Component.load("app.wasm")
+async with component.instantiate({"wait": wait}, wasi=p3host.Wasi()) as instance:
+    print(await instance.exports.greet("world"))
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ structure; a resource type equals itself alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Literal, TypeAlias, TypeVar
+from typing import Literal, TypeAlias
 
 CoreValType: TypeAlias = str  # "i32", "i64", "f32", "f64", "v128", or a reference type in text form, as "funcref"
 PointerType: TypeAlias = Literal["i32", "i64"]
@@ -50,17 +50,28 @@ class ResourceType:
 
 @dataclass(frozen=True, eq=False)
 class CompoundType:
-    """What all value types with parts have. `size` counts the nodes of the type written out as a tree."""
+    """What all value types with parts have. `size` counts the nodes of the type written out as a tree, `depth` how deep
+    they stand. `likeness` is an object that types share once they have been found equal: types that share parts many
+    times are compared in the time that their parts take, not their trees."""
 
     size: int = field(init=False, repr=False, default=1)
     depth: int = field(init=False, repr=False, default=1)
     cached_hash: int = field(init=False, repr=False, default=0)
+    likeness: object = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
-        parts = [part for part in self.parts() if isinstance(part, CompoundType)]
-        object.__setattr__(self, "size", 1 + len(self.parts()) + sum(part.size - 1 for part in parts))
-        object.__setattr__(self, "depth", 1 + max((part.depth for part in parts), default=1))
-        object.__setattr__(self, "cached_hash", hash((type(self).__name__, self.key())))
+        size, depth = 1, 1
+        for part in self.parts():
+            if isinstance(part, CompoundType):
+                size += part.size
+                depth = max(depth, part.depth)
+            else:
+                size += 1
+        set_field = object.__setattr__
+        set_field(self, "size", size)
+        set_field(self, "depth", depth + 1)
+        set_field(self, "cached_hash", hash((type(self).__name__, self.key())))
+        set_field(self, "likeness", object())
 
     def parts(self) -> tuple[ValType, ...]:
         """The value types that this one is made of, in order."""
@@ -68,7 +79,7 @@ class CompoundType:
 
     def key(self) -> tuple[object, ...]:
         """What makes two types of this kind equal."""
-        return tuple(getattr(self, f.name) for f in fields(self) if f.init)
+        raise NotImplementedError
 
     def map(self, change: Callable[[ValType], ValType]) -> ValType:
         """The same type with `change` applied to each of its parts."""
@@ -80,7 +91,12 @@ class CompoundType:
         if type(self) is not type(other):
             return NotImplemented
         assert isinstance(other, CompoundType)
-        return self.cached_hash == other.cached_hash and self.key() == other.key()
+        if self.likeness is other.likeness:
+            return True
+        if self.cached_hash != other.cached_hash or self.key() != other.key():
+            return False
+        object.__setattr__(other, "likeness", self.likeness)
+        return True
 
     def __hash__(self) -> int:
         return self.cached_hash
@@ -95,6 +111,9 @@ class ListType(CompoundType):
 
     def parts(self) -> tuple[ValType, ...]:
         return (self.elem_type,)
+
+    def key(self) -> tuple[object, ...]:
+        return (self.elem_type, self.length)
 
     def map(self, change: Callable[[ValType], ValType]) -> ValType:
         return replace(self, elem_type=change(self.elem_type))
@@ -122,6 +141,9 @@ class TupleType(CompoundType):
     types: tuple[ValType, ...]
 
     def parts(self) -> tuple[ValType, ...]:
+        return self.types
+
+    def key(self) -> tuple[object, ...]:
         return self.types
 
     def map(self, change: Callable[[ValType], ValType]) -> ValType:
@@ -170,6 +192,9 @@ class OptionType(CompoundType):
     def parts(self) -> tuple[ValType, ...]:
         return (self.payload,)
 
+    def key(self) -> tuple[object, ...]:
+        return (self.payload,)
+
     def map(self, change: Callable[[ValType], ValType]) -> ValType:
         return replace(self, payload=change(self.payload))
 
@@ -181,6 +206,9 @@ class ResultType(CompoundType):
 
     def parts(self) -> tuple[ValType, ...]:
         return tuple(payload for payload in (self.ok, self.error) if payload is not None)
+
+    def key(self) -> tuple[object, ...]:
+        return (self.ok, self.error)
 
     def map(self, change: Callable[[ValType], ValType]) -> ValType:
         return ResultType(self.ok and change(self.ok), self.error and change(self.error))
@@ -194,6 +222,9 @@ class MapType(CompoundType):
     def parts(self) -> tuple[ValType, ...]:
         return (self.key_type, self.value_type)
 
+    def key(self) -> tuple[object, ...]:
+        return (self.key_type, self.value_type)
+
     def map(self, change: Callable[[ValType], ValType]) -> ValType:
         return MapType(change(self.key_type), change(self.value_type))
 
@@ -202,10 +233,16 @@ class MapType(CompoundType):
 class OwnType(CompoundType):
     resource: ResourceType
 
+    def key(self) -> tuple[object, ...]:
+        return (self.resource,)
+
 
 @dataclass(frozen=True, eq=False)
 class BorrowType(CompoundType):
     resource: ResourceType
+
+    def key(self) -> tuple[object, ...]:
+        return (self.resource,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,6 +251,9 @@ class StreamType(CompoundType):
 
     def parts(self) -> tuple[ValType, ...]:
         return () if self.elem_type is None else (self.elem_type,)
+
+    def key(self) -> tuple[object, ...]:
+        return (self.elem_type,)
 
     def map(self, change: Callable[[ValType], ValType]) -> ValType:
         return StreamType(self.elem_type and change(self.elem_type))
@@ -225,6 +265,9 @@ class FutureType(CompoundType):
 
     def parts(self) -> tuple[ValType, ...]:
         return () if self.elem_type is None else (self.elem_type,)
+
+    def key(self) -> tuple[object, ...]:
+        return (self.elem_type,)
 
     def map(self, change: Callable[[ValType], ValType]) -> ValType:
         return FutureType(self.elem_type and change(self.elem_type))
@@ -309,7 +352,7 @@ class TypeExtern:
 @dataclass(frozen=True)
 class InstanceType:
     """The exports of an instance, in order. `resources` are the resource types that this type leaves abstract: each
-    use of the type stands for fresh ones (see `freshen`)."""
+    use of the type stands for fresh ones."""
 
     exports: Mapping[str, ExternType]
     resources: tuple[ResourceType, ...] = ()
@@ -328,55 +371,6 @@ class ComponentType:
 
 DefinedType: TypeAlias = ValType | ResourceType | FuncType | InstanceType | ComponentType
 ExternType: TypeAlias = FuncType | TypeExtern | InstanceType | ComponentType | ModuleType
-
-Substitution: TypeAlias = Mapping[ResourceType, ResourceType]
-AnyType = TypeVar("AnyType", ValType, FuncType, InstanceType, ComponentType, ExternType, DefinedType)
-
-
-class Substitute:
-    """Replaces resource types in types, keeping what is shared shared. One object serves one substitution."""
-
-    def __init__(self, substitution: Substitution) -> None:
-        self.substitution = substitution
-        self.done: dict[int, tuple[object, object]] = {}  # by identity; the original is kept alive with its image
-
-    def __call__(self, original: AnyType) -> AnyType:
-        if not self.substitution:
-            return original
-        known = self.done.get(id(original))
-        if known is None:
-            known = self.done[id(original)] = (original, self.compute(original))
-        return known[1]  # type: ignore[return-value]
-
-    def compute(self, t: object) -> object:
-        match t:
-            case ResourceType():
-                return self.substitution.get(t, t)
-            case OwnType():
-                return OwnType(self.substitution.get(t.resource, t.resource))
-            case BorrowType():
-                return BorrowType(self.substitution.get(t.resource, t.resource))
-            case CompoundType():
-                return t.map(self)
-            case FuncType():
-                params = tuple((label, self(param_type)) for label, param_type in t.params)
-                return FuncType(params, t.result and self(t.result), t.is_async)
-            case TypeExtern():
-                return TypeExtern(self(t.type), t.bound)
-            case InstanceType():
-                return InstanceType({name: self(e) for name, e in t.exports.items()}, t.resources)
-            case ComponentType():
-                imports = {name: self(e) for name, e in t.imports.items()}
-                exports = {name: self(e) for name, e in t.exports.items()}
-                return ComponentType(imports, exports, t.import_resources, t.resources)
-            case _:
-                return t
-
-
-def freshen(t: InstanceType) -> InstanceType:
-    """The same instance type with its abstract resources replaced by new ones."""
-    fresh = {resource: ResourceType(resource.name) for resource in t.resources}
-    return InstanceType(Substitute(fresh)(InstanceType(t.exports)).exports, tuple(fresh.values()))
 
 
 def contains(t: ValType | None, kinds: type[CompoundType] | tuple[type[CompoundType], ...]) -> bool:

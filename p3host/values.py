@@ -203,3 +203,16 @@ def flags_class(t: FlagsType) -> type[LabelFlags]:
         return made
 
     return made_once(t, make)
+
+
+def value_class(t: RecordType | VariantType | EnumType | FlagsType) -> type:
+    """The class of a type that has one. A variant's has its cases as attributes."""
+    match t:
+        case RecordType():
+            return record_class(t)
+        case VariantType():
+            return variant_classes(t)[0]
+        case EnumType():
+            return enum_class(t)
+        case FlagsType():
+            return flags_class(t)

@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from p3host.abi.layout import MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, flatten_types
-from p3host.binary.decoder import decode
-from p3host.binary.validate import validate
 from p3host.component import Component
-from p3host.engine import text_to_binary
-from p3host.types import ComponentType, FuncType
+from p3host.types import FuncType
 
 ALLOCATOR = """(core module $Memory
     (memory (export "memory") 4)
@@ -97,8 +94,7 @@ def passing_on(types: str, params: str, result: str) -> str:
 
 
 def imported_func(text: str) -> FuncType:
-    t: ComponentType = validate(decode(text_to_binary(text)))
-    func = dict(t.imports)["host"]
+    func = Component.load(text).type.imports["host"]
     assert isinstance(func, FuncType)
     return func
 
@@ -246,5 +242,3 @@ def load(text: str) -> Component:
 
 def behaviours() -> Component:
     return load(BEHAVIOURS)
-
-

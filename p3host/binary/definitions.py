@@ -439,6 +439,14 @@ class CanonKind(Enum):
     THREAD_SPAWN_INDIRECT = 0x41
     THREAD_AVAILABLE_PARALLELISM = 0x42
 
+    @property
+    def text(self) -> str:
+        """Its name in the text format, such as "waitable-set.new"."""
+        name = self.name.lower()
+        nouns = (noun for noun in ("error_context", "waitable_set") if name.startswith(noun))
+        noun = next(nouns, name.partition("_")[0])
+        return f"{noun}.{name[len(noun) + 1 :]}".replace("_", "-")
+
 
 @dataclass(frozen=True)
 class Lift(Definition):

@@ -159,6 +159,11 @@ def lower_type(spaces: Spaces, lower: Lower) -> CoreFuncType:
 
 def builtin_type(spaces: Spaces, builtin: CanonBuiltin) -> CoreFuncType:
     """Checks a canonical built-in and gives the type of its core function."""
+    if builtin.cancellable:
+        raise DecodeError(
+            f"{builtin.kind.text}: the `cancellable` immediate has left the component model: rebuild the component",
+            builtin.offset,
+        )
     known = FIXED_TYPES.get(builtin.kind)
     return known if known is not None else BUILTINS[builtin.kind](spaces, builtin)
 
@@ -313,8 +318,7 @@ def thread_new_indirect(spaces: Spaces, builtin: CanonBuiltin) -> CoreFuncType:
 
 
 def unsupported(spaces: Spaces, builtin: CanonBuiltin) -> CoreFuncType:
-    name = builtin.kind.name.lower().replace("_", ".", 1).replace("_", "-")
-    raise DecodeError(f"`{name}` needs shared-everything threads, which are not supported", builtin.offset)
+    raise DecodeError(f"`{builtin.kind.text}` needs shared-everything threads, which are not supported", builtin.offset)
 
 
 BUILTINS: dict[CanonKind, Callable[[Spaces, CanonBuiltin], CoreFuncType]] = {

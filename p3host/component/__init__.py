@@ -74,7 +74,10 @@ class Component:
         path = Path(source)
         data = path.read_bytes()
         if data.lstrip()[:1] in (b"(", b";"):
-            data = text_to_binary(data.decode())
+            try:
+                data = text_to_binary(data.decode())
+            except UnicodeDecodeError as error:
+                raise DecodeError("the text of a component must be UTF-8", error.start) from None
         return cls(data, name=path.stem, engine=engine)
 
     def wit(self) -> str:
@@ -119,9 +122,7 @@ class Component:
         hosts: dict[int, bool] = {}
         for index, func in imported_funcs(self.program):
             target = imports.functions[index]
-            hosts[index] = (
-                isinstance(target, ExportedFunction) or HostFunction(target, func.name, func.type).may_wait
-            )
+            hosts[index] = isinstance(target, ExportedFunction) or HostFunction(target, func.name, func.type).may_wait
         key = (*hosts.values(), *imports.modules)
         linked = self.linked.get(key)
         if linked is None:

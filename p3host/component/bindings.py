@@ -78,7 +78,7 @@ def builtin(program: Program, item: BuiltinCanon, host_resource: Callable[[int],
     kind = item.definition.kind
     make = BUILTINS[kind]
     call, may_block = make(program, item, host_resource)
-    return HostFunc(item.signature, call, may_block, kind.name.lower().replace("_", "-"))
+    return HostFunc(item.signature, call, may_block, kind.text)
 
 
 Made = tuple[Callback, bool]

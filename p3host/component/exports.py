@@ -70,7 +70,8 @@ class ExportedFunction:
 
 
 class GuestResource:
-    """A resource that a guest implements. Methods are awaited. `drop`, or leaving a `with` block, ends it."""
+    """A resource that a guest implements. Methods are awaited. `drop`, or leaving a `with` block, ends it, and so does
+    `close` where the guest has no method of that name."""
 
     __slots__ = ("handle", "resource_class")
 
@@ -81,6 +82,8 @@ class GuestResource:
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = self.resource_class.methods.get(name)
         if method is None:
+            if name == "close":
+                return self.drop
             raise AttributeError(f"the resource {self.resource_class.name!r} has no method {name!r}")
         return partial(method, self)
 
@@ -90,8 +93,6 @@ class GuestResource:
         if handle.own and handle.alive:
             handle.alive = False
             self.resource_class.drop(handle.rep)
-
-    close = drop
 
     def __enter__(self) -> GuestResource:
         return self
@@ -133,55 +134,55 @@ class ResourceClass:
 
 
 class Interface:
-    """The functions and resources of an exported interface (or of the component itself), by attribute in snake_case
-    (resources in UpperCamelCase) or by item in WIT's spelling."""
+    """The functions, resources and types of an exported interface (or of the component itself), by attribute in
+    snake_case (resources and types in UpperCamelCase) or by item in WIT's spelling.
+
+    The types are the classes of records, variants, enums and flags: `Filter.Some_("x")`, `ErrorCode.BUSY`.
+    """
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.members: dict[str, Any] = {}
-        self.attributes: dict[str, Any] = {}
-
-    def add(self, name: str, value: Any) -> None:
-        self.members[name] = value
-        if isinstance(value, ResourceClass):
-            self.attributes[class_name(name)] = value
-            return
-        parts = parse_extern_name(name)
-        if parts.kind == "label":
-            self.attributes[python_name(name)] = value
-            return
-        if parts.kind == "interface":
-            return
-        resource_class = self.members.get(parts.labels[0])
-        if isinstance(resource_class, ResourceClass):
-            if parts.kind == "constructor":
-                resource_class.constructor = value
-            elif parts.kind == "method":
-                resource_class.methods[python_name(parts.labels[1])] = value
-            else:
-                resource_class.statics[python_name(parts.labels[1])] = value
+        # All other attributes are exports, whatever their names: WIT knows no leading underscore.
+        self._name = name
+        self._members: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
-        try:
-            return self.__dict__["attributes"][name]
-        except KeyError:
-            known = ", ".join(sorted(self.__dict__.get("attributes", ())))
-            raise AttributeError(f"{self.__dict__.get('name')!r} exports no {name!r}; it has: {known}") from None
+        known = ", ".join(sorted(attribute for attribute in self.__dict__ if not attribute.startswith("_")))
+        raise AttributeError(f"{self.__dict__.get('_name')!r} exports no {name!r}; it has: {known}")
 
     def __getitem__(self, name: str) -> Any:
-        found = resolve(name, self.members)
+        found = resolve(name, self._members)
         if found is None:
-            raise KeyError(f"{self.name!r} exports no {name!r}; it has: {', '.join(self.members)}")
-        return self.members[found]
+            raise KeyError(f"{self._name!r} exports no {name!r}; it has: {', '.join(self._members)}")
+        return self._members[found]
 
     def __contains__(self, name: str) -> bool:
-        return resolve(name, self.members) is not None
+        return resolve(name, self._members) is not None
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.members)
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self.attributes]
+        return iter(self._members)
 
     def __repr__(self) -> str:
-        return f"<exports of {self.name}: {', '.join(self.members)}>"
+        return f"<exports of {self._name}: {', '.join(self._members)}>"
+
+
+def add_export(interface: Interface, name: str, value: Any) -> None:
+    """Adds an export by its name in WIT."""
+    members = interface._members
+    members[name] = value
+    if isinstance(value, ResourceClass | type):
+        setattr(interface, class_name(name), value)
+        return
+    parts = parse_extern_name(name)
+    if parts.kind == "label":
+        setattr(interface, python_name(name), value)
+        return
+    if parts.kind == "interface":
+        return
+    resource_class = members.get(parts.labels[0])
+    if isinstance(resource_class, ResourceClass):
+        if parts.kind == "constructor":
+            resource_class.constructor = value
+        elif parts.kind == "method":
+            resource_class.methods[python_name(parts.labels[1])] = value
+        else:
+            resource_class.statics[python_name(parts.labels[1])] = value

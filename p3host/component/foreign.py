@@ -1,7 +1,7 @@
 """Links one instance's exports to another instance's imports: calls that cross from store to store.
 
-The callee's store is stepped by its own driver, within the caller's call; what it answers at once is taken at once. What
-it answers later is posted to the caller's store, as a host function's answer would be.
+The callee's store is stepped by its own driver, within the caller's call; what it answers at once is taken at once.
+What it answers later is posted to the caller's store, as a host function's answer would be.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ def member(holder: Any, name: str, python: str | None = None) -> Any:
     if isinstance(holder, Mapping):
         return holder.get(name, holder.get(python, MISSING))
     if isinstance(holder, Interface):
-        return holder.members.get(name, MISSING)
+        return holder[name] if name in holder else MISSING
     return getattr(holder, python, MISSING)
 
 
@@ -130,7 +130,9 @@ def check_function(target: Any, func: ImportedDef) -> str | None:
     if target is MISSING:
         return f"{name}: missing, expected {expected}"
     if isinstance(target, ExportedFunction):
-        return None if same_signature(target.type, func.type) else f"{name}: the linked export has another type than {expected}"
+        if same_signature(target.type, func.type):
+            return None
+        return f"{name}: the linked export has another type than {expected}"
     if not callable(target):
         return f"{name}: {target!r} is not callable, expected {expected}"
     return check_parameters(target, func, expected)

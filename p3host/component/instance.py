@@ -17,8 +17,9 @@ from ..host.functions import BoundHostFunction, HostFunction
 from ..host.streams import PythonEdge
 from ..runtime.resource import Resource, RuntimeResource
 from ..runtime.store import DEFAULT_MAX_HANDLES, Store
-from ..types import FuncType, ResourceType
-from .exports import ExportedFunction, GuestResource, Interface, ResourceClass
+from ..types import EnumType, FlagsType, FuncType, RecordType, ResourceType, VariantType
+from ..values import value_class
+from .exports import ExportedFunction, GuestResource, Interface, ResourceClass, add_export
 from .foreign import ForeignFunction
 from .imports import Imports
 from .linked import Instantiation, Linked, prepare_store
@@ -149,9 +150,9 @@ class Instance:
         for export, item in items.items():
             match item:
                 case FuncItem():
-                    interface.add(export, self.function(item, export))
+                    add_export(interface, export, self.function(item, export))
                 case InstanceItem():
-                    interface.add(export, self.collect(export, item.exports))
+                    add_export(interface, export, self.collect(export, item.exports))
                 case TypeItem(type=ResourceType() as resource):
                     runtime = self.driver.store.resources[resource.slot]
                     if runtime.impl is not None:
@@ -160,7 +161,9 @@ class Instance:
                         assert isinstance(edge, Edge)
                         resource_class = edge.resource_classes.setdefault(runtime, resource_class)
                         runtime.drop = resource_class.drop  # for guests of other stores
-                        interface.add(export, resource_class)
+                        add_export(interface, export, resource_class)
+                case TypeItem(type=RecordType() | VariantType() | EnumType() | FlagsType() as t):
+                    add_export(interface, export, value_class(t))
         return interface
 
     def function(self, item: FuncItem, name: str) -> ExportedFunction:

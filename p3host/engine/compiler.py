@@ -230,7 +230,7 @@ def load_cache(result: wasmtime.Config, wanted: Literal[True] | str | os.PathLik
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_owner(directory)
         with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
-            file.write(f"[cache]\ndirectory = {json.dumps(str(directory.resolve()))}\n")
+            file.write(f"[cache]\ndirectory = {json.dumps(str(directory.resolve()), ensure_ascii=False)}\n")
             file.flush()
             result.cache = file.name
     except OSError:

@@ -9,10 +9,9 @@ import wasmtime
 from wasmtime import _bindings as bindings
 from wasmtime._trap import FrameList
 
-from ..errors import LinkError, P3HostError, Trap
+from ..errors import Exit, LinkError, P3HostError, Trap
 from .host_functions import SHIM_NAME
 
-MAX_FRAMES = 50
 INTERRUPTED = "a host function was interrupted before it could run"
 UNCAUGHT = "uncaught wasm exception"
 
@@ -53,11 +52,9 @@ def causes(text: str) -> list[str]:
 def backtrace(frames: list[wasmtime.Frame]) -> str:
     guest = [frame for frame in frames if frame.module_name != SHIM_NAME]
     lines = []
-    for index, frame in enumerate(guest[:MAX_FRAMES]):
+    for index, frame in enumerate(guest):
         function = frame.func_name or f"<wasm function {frame.func_index}>"
         lines.append(f"{index:>4}: {frame.module_offset:#8x} - {frame.module_name or '<unnamed>'}!{function}")
-    if len(guest) > MAX_FRAMES:
-        lines.append(f"      ... {len(guest) - MAX_FRAMES} more")
     return "\n".join(lines)
 
 
@@ -72,7 +69,7 @@ def failure(raised: tuple[BaseException, str] | None, reported: Trap | LinkError
             exception.backtrace = trace
             exception.args = (f"{exception.message}\n{trace}",)
         return exception
-    if not isinstance(exception, Exception):
+    if isinstance(exception, Exit) or not isinstance(exception, Exception):
         return exception
     described = str(exception) if isinstance(exception, P3HostError) else f"{type(exception).__name__}: {exception}"
     trap = Trap(f"the host function {name} failed: {described}", trace)

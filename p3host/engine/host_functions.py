@@ -10,6 +10,9 @@ Python, and takes the result from there:
 Slot 0 is UNFINISHED before Python is called, so a callback that doesn't run to its end can never pass for one that
 returned: the shim traps. A call that WAITS has set the epoch deadline to now. The next function that the shim enters
 yields then, which suspends the fiber; whoever resumes it has written the answer into the mailbox before.
+
+There is one mailbox for all calls of a machine's shim, so guest code must not be entered where Python may run anything
+at any time: from finalizers and signal handlers.
 """
 
 from __future__ import annotations
@@ -145,7 +148,9 @@ def callback():
             {write}
             mailbox.u32[0] = {RETURNED}
     except BaseException as exception:
-        running.fiber.raised = (exception, name)
+        fiber = running.fiber
+        fiber.raised = (exception, name)
+        fiber.suspension = None
         mailbox.u32[0] = {UNFINISHED}
 """
     names = {

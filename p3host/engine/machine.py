@@ -63,7 +63,7 @@ class Machine:
         self.thread = get_ident()
         self.poll = native.poll_held if engine.ticker.is_native else native.poll_released
         self.unfinished: set[Fiber] = set()  # started, and neither done nor closed
-        self.memories: list[Memory] = []
+        self.memories: dict[tuple[int, int], Memory] = {}  # by wasmtime's handle: many instances can export one memory
         self.mailboxes: dict[Shim, Slots] = {}
         self.host_imports: dict[HostFunc, tuple[ctypes.Array[Any], int]] = {}  # where their `wasmtime_extern_t` are
         self.store: Any = bindings.wasmtime_store_new(engine.wasmtime.ptr(), None, native.NO_FINALIZER)
@@ -102,9 +102,12 @@ class Machine:
 
         `imports` has one item for each of `module.imports`.
 
-        :raises LinkError: if an import is missing or of another machine; if its type doesn't match, from the step.
+        :raises LinkError: if the module is of another engine, or an import is missing or of another machine. Where an
+            import's type doesn't match, the step raises it.
         """
         self.check()
+        if module.engine is not self.engine:
+            raise LinkError(["the module was compiled by another engine than the machine's"])
         if len(imports) != len(module.imports):
             raise LinkError([f"the module has {len(module.imports)} imports, {len(imports)} were given"])
         if not imports:
@@ -184,7 +187,7 @@ class Machine:
             fiber.close()
         self.closed = True
         self.thread = -1
-        for memory in self.memories:
+        for memory in self.memories.values():
             memory.release()
         self.mailboxes.clear()
         self.host_imports.clear()
@@ -247,7 +250,14 @@ class CoreInstance:
             names = self.module.export_arguments[name]
             found = native.instance_export_get(machine.context_argument, self.handle, *names, byref(storage))
             assert found
-            extern = self.externs[name] = EXTERN_KINDS[type(t)](machine, storage, t)
+            extern = EXTERN_KINDS[type(t)](machine, storage, t)
             if isinstance(extern, Memory):
-                machine.memories.append(extern)
+                extern = machine.memories.setdefault(memory_key(storage), extern)
+            self.externs[name] = extern
         return extern
+
+
+def memory_key(storage: ctypes.Array[Any]) -> tuple[int, int]:
+    """What tells the memories of one store apart."""
+    memory = bindings.wasmtime_memory_t.from_buffer(storage, native.EXTERN_OFFSET)
+    return memory._anon_1.__private1, memory.__private2

@@ -62,7 +62,9 @@ class HostCall:
 
     def begin(self) -> None:
         if self.outcome is Outcome.PENDING:
-            self.on_cancel = self.func(self, None)
+            on_cancel = self.func(self, None)
+            if self.outcome is Outcome.PENDING:
+                self.on_cancel = on_cancel
 
     def on_start(self) -> Sequence[Any]:
         return self.args
@@ -83,6 +85,7 @@ class HostCall:
     def end(self, outcome: Outcome, value: Any) -> None:
         self.outcome = outcome
         self.value = value
+        self.on_cancel = None  # it leads back here by way of the task
         self.driver.calls.pop(self, None)
         if self.caller_done is not None:
             self.caller_done()

@@ -151,7 +151,7 @@ class Driver:
                 self.background_idle = None
 
     async def breathe(self) -> None:
-        """For hosts that could go on forever without waiting: gives the loop a turn when guests have had their share."""
+        """For hosts that could go on without ever waiting: gives the loop a turn when guests have had their share."""
         if self.share.seconds > self.store.slice_seconds:
             await checkpoint()
             self.share.seconds = 0.0
@@ -228,9 +228,10 @@ class Driver:
 
 
 def failure_for(error: BaseException, trap: Trap | None) -> BaseException:
-    """Each caller's own exception object: tracebacks and causes are not shared."""
-    if isinstance(error, Exit):
-        return Exit(error.status)
+    """Each caller's own exception object: tracebacks are not shared. A guest that left is no failure of its own."""
+    left = error.__cause__ if isinstance(error, Trap) else error
+    if isinstance(left, Exit):
+        return Exit(left.status)
     assert trap is not None
     failure = type(trap)(trap.message, trap.backtrace)
     failure.__cause__ = trap.__cause__

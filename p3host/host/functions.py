@@ -101,4 +101,5 @@ def may_wait(function: Callable[..., Any]) -> bool:
         return True
     annotation = getattr(function, "__annotations__", {}).get("return", "")
     text = annotation if isinstance(annotation, str) else repr(annotation)
+    text += repr(getattr(function, "__globals__", {}).get(text.partition("[")[0]))  # it may be the name of an alias
     return "Awaitable" in text or "Coroutine" in text or "Future" in text

@@ -378,6 +378,12 @@ class IterableSource(HostSource):
         if self.wanted is not None:
             self.wanted.set()
 
+    def drop(self) -> None:
+        never_read = self.task is None
+        super().drop()
+        if never_read and not self.driver.closing:
+            self.task = self.driver.start(HostTask(self.name, partial(close_all, self.iterable), None))
+
     async def run(self) -> None:
         iterator = self.pieces() if isinstance(self.iterable, ByteReceiveStream) else aiter(self.iterable)
         try:
@@ -393,11 +399,7 @@ class IterableSource(HostSource):
             trap.__cause__ = error
             self.driver.step(partial(raise_error, trap))
         finally:
-            for closable in (iterator, self.iterable):
-                close = getattr(closable, "aclose", None)
-                if close is not None:
-                    with anyio.CancelScope(shield=True):
-                        await close()
+            await close_all(iterator, self.iterable)
         self.driver.step(self.end)
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -406,6 +408,14 @@ class IterableSource(HostSource):
         while True:
             wanted = self.buffer.remain if self.buffer is not None else 0
             yield await self.iterable.receive(min(wanted or DEFAULT_READ, MAX_READ))
+
+
+async def close_all(*closables: object) -> None:
+    for closable in closables:
+        close = getattr(closable, "aclose", None)
+        if close is not None:
+            with anyio.CancelScope(shield=True):
+                await close()
 
 
 class AwaitableSource(HostSource):

@@ -241,16 +241,18 @@ class Store:
             leave(entered)
 
     def next_ready_in(self, inst: ComponentInstance) -> Thread | None:
-        """Takes the next thread of an instance out of the queue that could go on during a call of a sync type."""
+        """Takes the next thread of an instance out of the queue that could go on during a call of a sync type: none that
+        needs the instance exclusively, as that call stands in the middle of its stack, or that was not let in yet."""
         for queue in (self.queue, self.yielded):
             ready = [
                 thread
                 for thread in queue
                 if thread.task.inst is inst
                 and thread is not inst.exclusive_thread
+                and not thread.wants_exclusive
+                and thread not in inst.entry_queue
                 and thread.ready is not None
                 and thread.ready()
-                and not (thread.wants_exclusive and inst.exclusive_thread is not None)
             ]
             if ready:
                 thread = ready[self.choose(len(ready)) if self.choose else 0]

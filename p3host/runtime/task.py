@@ -130,6 +130,7 @@ class Task:
         if self.func.needs_exclusive and self.func.type.is_async:
             assert self.inst.exclusive_thread is self.implicit_thread
             self.inst.release_exclusive()
+        del self.implicit_thread  # which knows its task: an ended call is no garbage for the collector to find
 
     def unregister_thread(self, thread: Thread) -> None:
         self.threads.remove(thread)

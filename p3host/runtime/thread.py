@@ -77,7 +77,8 @@ SUSPEND = Suspend.SUSPEND
 
 
 class Thread:
-    """A thread of a task. `stack` holds routines and fibers, the innermost last. `ready` is what it waits for; None while it runs, or is suspended until it's resumed."""
+    """A thread of a task. `stack` holds routines and fibers, the innermost last. `ready` is what it waits for: None
+    while it runs, and while it is suspended until another thread resumes it."""
 
     __slots__ = (
         "cancellable",

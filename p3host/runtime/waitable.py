@@ -104,7 +104,12 @@ class WaitableSet:
         return next(iter(self.pending)).get_pending_event()
 
     def wait_for_event(self, thread: Thread, cancellable: bool, wants_exclusive: bool = False) -> Routine[Event]:
-        """Blocks the thread until a member has an event, and delivers that event."""
+        """Blocks the thread until a member has an event, and delivers that event. One that is there already is delivered
+        without blocking, except between two callbacks, where others of the instance are to have their turn."""
+        if self.pending and not cancellable:
+            choose = self.store.choose
+            if choose is None or choose(2) == 0:
+                return self.get_pending_event()
         self.waiters.append(thread)
         cancelled = yield from thread.wait_until(self.has_pending_event, cancellable, "a waitable set", wants_exclusive)
         event = TASK_CANCELLED if cancelled else self.get_pending_event()

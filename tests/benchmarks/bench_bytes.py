@@ -25,7 +25,9 @@ async def lists(scale: Scale) -> list[Row]:
                 return bytes(target)
 
             echoed, copied = await best(
-                scale, scale.count(100_000_000 // (size + 100_000)), repeated(echo, data),
+                scale,
+                scale.count(100_000_000 // (size + 100_000)),
+                repeated(echo, data),
                 repeated_plain(copy_twice, data, target),
             )
             goal = 3 if size >= 100_000 else None

@@ -77,12 +77,12 @@ async def imports(scale: Scale) -> list[Row]:
         pass
 
     (task,) = [MICRO * seconds for seconds in await best(scale, count, start_tasks)]
-    async with component.instantiate({"now": plain, "now-sync": plain}) as instance:
+    async with component.instantiate({"now": plain, "now-sync": plain, "gate": later}) as instance:
         for kind in ("async", "sync"):
             (seconds,) = await best(scale, 1, repeated(instance.exports[f"call-{kind}"], count))
             rows.append(Row(f"{kind} lower of a def", MICRO * seconds / count, "µs", "a task's start", task))
     for name, function in (("that returns at once", at_once), ("that waits", later)):
-        async with component.instantiate({"now": function, "now-sync": plain}) as instance:
+        async with component.instantiate({"now": function, "now-sync": plain, "gate": later}) as instance:
             (one,) = await best(scale, 1, repeated(instance.exports["call-async"], count))
             rows.append(
                 Row(
@@ -94,7 +94,7 @@ async def imports(scale: Scale) -> list[Row]:
                     ratio_goal=3,
                 )
             )
-    async with component.instantiate({"now": later, "now-sync": plain}) as instance:
+    async with component.instantiate({"now": later, "now-sync": plain, "gate": later}) as instance:
         call_one = instance.exports["call-async"]
 
         async def concurrently(count: int) -> None:
@@ -103,7 +103,5 @@ async def imports(scale: Scale) -> list[Row]:
                     group.start_soon(call_one, 1)
 
         (all_at_once,) = [MICRO * seconds for seconds in await best(scale, scale.count(1000), concurrently)]
-        rows.append(
-            Row("a call of its own for each of 1,000 at once", all_at_once, "µs", "a task's start", task)
-        )
+        rows.append(Row("a call of its own for each of 1,000 at once", all_at_once, "µs", "a task's start", task))
     return rows

@@ -19,9 +19,9 @@ SYNC = """(component
   (alias core export $m "memory" (core memory $memory))
   (func (export "add") (param "a" u32) (param "b" u32) (result u32) (canon lift (core func $m "add")))
   (func (export "echo") (param "s" string) (result string)
-    (canon lift (core func $m "echo") (memory $memory) (realloc (func $m "realloc"))))
+    (canon lift (core func $m "echo") (memory $memory) (realloc (core func $m "realloc"))))
   (func (export "echo-bytes") (param "b" (list u8)) (result (list u8))
-    (canon lift (core func $m "echo") (memory $memory) (realloc (func $m "realloc")))))"""
+    (canon lift (core func $m "echo") (memory $memory) (realloc (core func $m "realloc")))))"""
 
 
 def wasmtime_exports() -> Callable[[str], Callable[..., Any]]:

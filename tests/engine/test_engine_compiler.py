@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from engine_guests import BLOCK, BLOCKER, compile_text, func, instantiate
 
-from p3host.engine import Engine, EngineConfig, Machine, ModuleError, text_to_binary
-from p3host.errors import DecodeError
+from p3host.engine import Engine, EngineConfig, Machine, Memory, ModuleError, text_to_binary
+from p3host.errors import DecodeError, Trap
 from p3host.types import CoreFuncType, CoreGlobalType, CoreMemoryType, CoreTableType, CoreTagType, Limits
 
 
@@ -225,8 +225,13 @@ def test_traps_work_without_signals() -> None:
     engine = Engine(EngineConfig(signals_based_traps=False))
     machine = Machine(engine, state=None)
     instance = instantiate(machine, compile_text(BLOCKER, engine), [BLOCK])
-    with pytest.raises(Exception, match="out of bounds memory access"):
+    with pytest.raises(Trap, match="out of bounds memory access"):
         func(instance, "outside").call()
+    memory = instance.export("memory")
+    assert isinstance(memory, Memory)
+    memory.view[0] = 5
+    assert func(instance, "grow").call(9) == 1
+    assert (memory.refresh()[0], len(memory.view)) == (5, 10 << 16)
     machine.close()
 
 

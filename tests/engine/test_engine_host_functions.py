@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from engine_guests import compile_text, core_type, finish, func, instantiate, suspend
 
-from p3host.engine import Engine, HostFunc, Machine
+from p3host.engine import Engine, Fiber, HostFunc, Machine
 from p3host.engine.native import returns_null_when_void
 from p3host.errors import LinkError, Trap
 from p3host.runtime.thread import SUSPEND, Status
@@ -192,6 +192,22 @@ def test_a_callback_that_is_interrupted_before_it_runs_is_a_trap(
         sys.settrace(before)
     assert lost == [KeyboardInterrupt]
     assert export.call(5) == 5
+
+
+def test_an_interrupt_just_after_a_function_suspended_is_not_kept_back(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suspends = Fiber.suspend
+
+    def interrupted(*arguments: Any) -> None:
+        suspends(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Fiber, "suspend", interrupted)
+    host = HostFunc(UNARY, lambda state, value: SUSPEND, may_block=True)
+    fiber = func(instantiate(machine, CALLER, [host]), "f").fiber((1,))
+    with pytest.raises(KeyboardInterrupt):
+        fiber.step()
 
 
 def test_interrupts_at_any_moment_never_give_the_guest_a_wrong_result(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,10 @@ def test_imports_must_match_in_number_type_and_machine(machine: Machine, blocker
     with pytest.raises(LinkError, match="another machine"):
         other.instantiate(module, [blocker.export("add")])
     other.close()
+    foreign = Machine(Engine(), state=None)
+    with pytest.raises(LinkError, match="another engine"):
+        foreign.instantiate(compile_text("(module)"))
+    foreign.close()
 
 
 def test_instances_share_functions_memories_tables_globals_and_tags(machine: Machine) -> None:
@@ -122,6 +126,14 @@ def test_memories_say_how_wide_their_pointers_are(machine: Machine) -> None:
     )
     assert [memory(instance, name).pointer for name in "abc"] == ["i32", "i64", "i32"]
     assert [len(memory(instance, name).view) for name in "abc"] == [0, 65536, 0]
+
+
+def test_one_memory_is_one_object_whoever_exports_it(machine: Machine) -> None:
+    owner = instantiate(machine, '(module (memory (export "m") 1))')
+    text = '(module (import "" "m" (memory 1)) (memory 1) (export "same" (memory 0)) (export "own" (memory 1)))'
+    other = instantiate(machine, text, [owner.export("m")])
+    assert other.export("same") is owner.export("m")
+    assert other.export("own") is not owner.export("m")
 
 
 def test_after_close_a_memory_is_empty(machine: Machine, blocker: CoreInstance) -> None:

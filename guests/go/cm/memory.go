@@ -6,11 +6,11 @@ import (
 	"unsafe"
 )
 
-// The host calls cabi_realloc to make room for a string or a list, and at that time the program may call no import. Go's
-// heap can't serve: an allocation may begin a garbage collection, and that asks for the time. So the rooms are
+// The host calls cabi_realloc to make room for a string or a list, and at that time the program may call no import.
+// Go's heap can't serve: an allocation may begin a garbage collection, and that asks for the time. So the rooms are
 // blocks of memory outside of Go's heap, in sizes of powers of two, each with its size class before it and a list
-// of the free ones per class. The bindings copy what is in a block and free it at once. Nothing here allocates from Go's
-// heap or blocks while it changes the lists, so no other goroutine comes between.
+// of the free ones per class. The bindings copy what is in a block and free it at once. Nothing here allocates from
+// Go's heap or blocks while it changes the lists, so no other goroutine comes between.
 
 const (
 	blockHeader  = 8

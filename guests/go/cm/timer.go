@@ -4,8 +4,8 @@ package cm
 // tasks live, its earliest one is armed as a sleep of the host, in the waitable set of one of the tasks. Whichever task
 // gets the event, the runtime runs every timer that is due.
 //
-// A sleep that turns out to be needless is left alone: it wakes one task for nothing in the end, which is cheaper than to
-// cancel it. So there can be some, each earlier than the one before.
+// A sleep that turns out to be needless is left alone: it wakes one task for nothing in the end, which is cheaper than
+// to cancel it. So there can be some, each earlier than the one before.
 
 //go:wasmimport wasi:clocks/monotonic-clock@0.3.0 [async-lower]wait-for
 //go:noescape

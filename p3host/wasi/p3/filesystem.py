@@ -94,7 +94,7 @@ class FileReading(Reading, ByteReceiveStream):
 
 
 class DirectoryReading(Reading):
-    """The entries of a directory; an async iterator."""
+    """The entries of a directory; an async iterator of lists of them."""
 
     def __init__(self, descriptor: Descriptor) -> None:
         super().__init__(descriptor)
@@ -109,19 +109,24 @@ class DirectoryReading(Reading):
     def __aiter__(self) -> DirectoryReading:
         return self
 
-    async def __anext__(self) -> DirectoryEntry:
+    async def __anext__(self) -> list[DirectoryEntry]:
+        found: list[DirectoryEntry] = []
         try:
             if not self.entries and not self.ended.is_set():
                 self.entries += await in_thread(self.reader.read)
-            if self.entries:
-                mode, name = self.entries.popleft()
-                return DirectoryEntry(self.descriptor.descriptor_type(mode), name.decode())
+            while self.entries:
+                mode, name = self.entries[0]
+                found.append(DirectoryEntry(self.descriptor.descriptor_type(mode), name.decode()))
+                self.entries.popleft()
         except FAILURES as failure:
-            self.entries.clear()
-            self.end(failure)
-            raise StopAsyncIteration from failure
-        self.end()
-        raise StopAsyncIteration
+            if not found:
+                self.entries.clear()
+                self.end(failure)
+                raise StopAsyncIteration from failure
+        if not found:
+            self.end()
+            raise StopAsyncIteration
+        return found
 
 
 class Descriptor(SharedDescriptor):

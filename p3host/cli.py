@@ -1,0 +1,220 @@
+"""The command line: `p3host run` and `p3host inspect`.
+
+Exit statuses of `run`: the guest's own (0 or 1 for the result of `run`, or what it gave to `wasi:cli/exit`); 2 for a
+mistake in what p3host was given; 134 for a trap or a deadlock; 130 after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+import anyio
+
+from .binary import definitions
+from .component import Component, ExportedFunction, Interface
+from .component.versions import resolve
+from .errors import DecodeError, Err, Exit, LinkError, Trap
+from .wasi import Directory, Stdio, Wasi
+
+try:
+    import click
+except ImportError:
+    sys.exit("p3host's command line needs click: pip install 'p3host[cli]'")
+
+USAGE, INTERRUPTED, TRAPPED = 2, 130, 134
+RUN_INTERFACES = ("wasi:cli/run@0.3", "wasi:cli/run@0.2")
+GRACE_SECONDS = 1.0  # how long a guest may take to end after Ctrl-C
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="p3host", prog_name="p3host")
+def main() -> None:
+    """Runs WebAssembly components with WASI 0.3."""
+
+
+def parse_env(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    env = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise click.BadParameter(f"{text!r}: give NAME=VALUE, or NAME to pass on the variable of this process")
+        if equals:
+            env[name] = value
+        elif name in os.environ:
+            env[name] = os.environ[name]
+    for string in (*env, *env.values()):
+        check_text(string)
+    return env
+
+
+def parse_directories(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> list[Directory]:
+    directories = []
+    for text in values:
+        host, *rest = text.split("::")
+        guest = rest[0] if rest else host
+        if not host or not guest or len(rest) > 2 or (len(rest) == 2 and rest[1] != "ro"):
+            raise click.BadParameter(f"{text!r}: give HOST::GUEST, or HOST::GUEST::ro for one that can't be written to")
+        try:
+            directories.append(Directory(host, guest, writable=len(rest) < 2))
+        except LinkError as error:
+            raise click.BadParameter(str(error)) from None
+    return directories
+
+
+def parse_args(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for string in values:
+        check_text(string)
+    return values
+
+
+def check_text(string: str) -> None:
+    try:
+        string.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter(f"{string!r} is not UTF-8, as all strings of a component are") from None
+
+
+def parse_backend(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    if value == "trio" and find_spec("trio") is None:
+        raise click.BadParameter("trio is not installed: pip install trio")
+    return value
+
+
+@main.command(context_settings={"allow_interspersed_args": False})
+@click.option(
+    "--env",
+    multiple=True,
+    metavar="NAME[=VALUE]",
+    callback=parse_env,
+    help="An environment variable for the guest; NAME alone passes on this process's. Can be repeated.",
+)
+@click.option(
+    "--dir",
+    "directories",
+    multiple=True,
+    metavar="HOST[::GUEST[::ro]]",
+    callback=parse_directories,
+    help="A directory that the guest gets as GUEST, to read and write, or with ::ro to read only. Can be repeated.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["asyncio", "trio"]),
+    default="asyncio",
+    show_default=True,
+    callback=parse_backend,
+    help="The event loop.",
+)
+@click.argument("path", metavar="COMPONENT")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED, callback=parse_args)
+def run(env: dict[str, str], directories: list[Directory], backend: str, path: str, args: tuple[str, ...]) -> None:
+    """Runs the command COMPONENT (a file in binary or text form) with this terminal's input and output.
+
+    Options stand before COMPONENT; everything after it goes to the guest. The guest gets nothing else of the machine
+    than what the options name.
+
+    The exit status is the guest's; 134 if it traps or can never end, 2 if it can't be started, 130 after Ctrl-C.
+    """
+    wasi = Wasi(
+        args=[Path(path).name, *args],
+        env=env,
+        stdin=Stdio.PROCESS,
+        stdout=Stdio.PROCESS,
+        stderr=Stdio.PROCESS,
+        directories=directories,
+    )
+    try:
+        component = load(path)
+        status = anyio.run(partial(run_command, component, wasi), backend=backend)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except Trap as trap:
+        fail(f"{path} trapped: {trap}", TRAPPED)
+    except LinkError as error:
+        fail(f"{path} can't be linked:\n" + "\n".join(f"  {problem}" for problem in error.problems))
+    sys.exit(status)
+
+
+async def run_command(component: Component, wasi: Wasi) -> int:
+    """Runs a command and returns its exit status.
+
+    :raises LinkError: if it is no command, or needs more than WASI.
+    """
+    name = next((name for wanted in RUN_INTERFACES if (name := resolve(wanted, component.type.exports))), None)
+    if name is None:
+        exports = ", ".join(component.type.exports) or "nothing"
+        raise LinkError([f"it is no command: it exports no wasi:cli/run of WASI 0.3 or 0.2, but {exports}"])
+    try:
+        async with component.instantiate(wasi=wasi, grace_seconds=GRACE_SECONDS, detect_deadlock=True) as instance:
+            interface = instance.exports[name]
+            function = interface["run"] if isinstance(interface, Interface) and "run" in interface else None
+            if not isinstance(function, ExportedFunction) or function.type.params:
+                raise LinkError([f"{name}: it has no function run() as commands have"])
+            await function()
+    except Exit as left:
+        return left.status
+    except Err:
+        return 1
+    return 0
+
+
+@main.command()
+@click.argument("path", metavar="COMPONENT")
+def inspect(path: str) -> None:
+    """Prints what COMPONENT imports and exports, as WIT, and how it uses the Canonical ABI."""
+    component = load(path)
+    click.echo(component.wit())
+    for line in describe_usage(component.definition):
+        click.echo(f"// {line}")
+
+
+def describe_usage(component: definitions.Component) -> Iterator[str]:
+    """The core modules, ABI forms and built-ins of a component and those nested in it, each with its count."""
+    lifts = Counter({"sync": 0, "async with callback": 0, "async stackful": 0})
+    lowers = Counter({"sync": 0, "async": 0})
+    builtins: Counter[str] = Counter()
+    modules = size = 0
+    for definition in all_definitions(component):
+        match definition:
+            case definitions.CoreModule():
+                modules += 1
+                size += len(definition.data)
+            case definitions.Lift(options=options):
+                form = "async stackful" if options.callback is None else "async with callback"
+                lifts[form if options.is_async else "sync"] += 1
+            case definitions.Lower(options=options):
+                lowers["async" if options.is_async else "sync"] += 1
+            case definitions.CanonBuiltin(kind=kind):
+                builtins[kind.text] += 1
+    yield f"core modules: {modules}, {size} bytes"
+    yield "lifts: " + ", ".join(f"{count} {form}" for form, count in lifts.items())
+    yield "lowers: " + ", ".join(f"{count} {form}" for form, count in lowers.items())
+    yield "built-ins: " + (", ".join(f"{name} ({builtins[name]})" for name in sorted(builtins)) or "none")
+
+
+def all_definitions(component: definitions.Component) -> Iterator[definitions.AnyDefinition]:
+    for definition in component.definitions:
+        yield definition
+        if isinstance(definition, definitions.NestedComponent):
+            yield from all_definitions(definition.component)
+
+
+def load(path: str) -> Component:
+    """A component from a file; ends the process if there is none."""
+    try:
+        return Component.load(Path(path))
+    except OSError as error:
+        fail(f"can't read {path}: {error.strerror or error}")
+    except DecodeError as error:
+        fail(f"{path} is no valid component: {error}")
+
+
+def fail(message: str, status: int = USAGE) -> NoReturn:
+    click.echo(f"p3host: {message}", err=True)
+    sys.exit(status)
