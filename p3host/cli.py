@@ -6,6 +6,7 @@ mistake in what p3host was given; 134 for a trap or a deadlock; 130 after Ctrl-C
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections import Counter
@@ -134,10 +135,15 @@ def run(env: dict[str, str], directories: list[Directory], backend: str, path: s
         status = anyio.run(partial(run_command, component, wasi), backend=backend)
     except KeyboardInterrupt:
         status = INTERRUPTED
+    except BaseExceptionGroup as group:  # a second one met the first one's end
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        status = INTERRUPTED
     except Trap as trap:
         fail(f"{path} trapped: {trap}", TRAPPED)
     except LinkError as error:
         fail(f"{path} can't be linked:\n" + "\n".join(f"  {problem}" for problem in error.problems))
+    gc.freeze()  # all that is left ends with the process: no collection needs to go through it
     sys.exit(status)
 
 
@@ -169,9 +175,13 @@ async def run_command(component: Component, wasi: Wasi) -> int:
 def inspect(path: str) -> None:
     """Prints what COMPONENT imports and exports, as WIT, and how it uses the Canonical ABI."""
     component = load(path)
-    click.echo(component.wit())
-    for line in describe_usage(component.definition):
-        click.echo(f"// {line}")
+    usage = "".join(f"// {line}\n" for line in describe_usage(component.definition))
+    try:
+        click.echo(f"{component.wit()}\n{usage}", nl=False)
+    except BrokenPipeError:
+        raise  # click ends the process quietly
+    except OSError as error:
+        fail(f"can't write: {error.strerror}")
 
 
 def describe_usage(component: definitions.Component) -> Iterator[str]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Literal, TypeAlias
 
+from .records import Record
+
 CoreValType: TypeAlias = str  # "i32", "i64", "f32", "f64", "v128", or a reference type in text form, as "funcref"
 PointerType: TypeAlias = Literal["i32", "i64"]
 StringEncoding: TypeAlias = Literal["utf8", "utf16", "latin1+utf16"]
@@ -48,8 +50,7 @@ class ResourceType:
     slot: int = -1
 
 
-@dataclass(frozen=True, eq=False)
-class CompoundType:
+class CompoundType(Record):
     """What all value types with parts have. `size` counts the nodes of the type written out as a tree, `depth` how deep
     they stand. `likeness` is an object that types share once they have been found equal: types that share parts many
     times are compared in the time that their parts take, not their trees."""
@@ -102,7 +103,6 @@ class CompoundType:
         return self.cached_hash
 
 
-@dataclass(frozen=True, eq=False)
 class ListType(CompoundType):
     """`list<T>`, or `list<T, N>` where `length` is given."""
 
@@ -119,7 +119,6 @@ class ListType(CompoundType):
         return replace(self, elem_type=change(self.elem_type))
 
 
-@dataclass(frozen=True, eq=False)
 class RecordType(CompoundType):
     """A record: (label, type) for each field. `name` is the name it is exported by, if any, and is not compared."""
 
@@ -136,7 +135,6 @@ class RecordType(CompoundType):
         return replace(self, record_fields=tuple((label, change(t)) for label, t in self.record_fields))
 
 
-@dataclass(frozen=True, eq=False)
 class TupleType(CompoundType):
     types: tuple[ValType, ...]
 
@@ -150,7 +148,6 @@ class TupleType(CompoundType):
         return replace(self, types=tuple(map(change, self.types)))
 
 
-@dataclass(frozen=True, eq=False)
 class VariantType(CompoundType):
     """A variant: (label, payload type or None) for each case."""
 
@@ -167,7 +164,6 @@ class VariantType(CompoundType):
         return replace(self, cases=tuple((label, t if t is None else change(t)) for label, t in self.cases))
 
 
-@dataclass(frozen=True, eq=False)
 class EnumType(CompoundType):
     labels: tuple[str, ...]
     name: str = ""
@@ -176,7 +172,6 @@ class EnumType(CompoundType):
         return self.labels
 
 
-@dataclass(frozen=True, eq=False)
 class FlagsType(CompoundType):
     labels: tuple[str, ...]
     name: str = ""
@@ -185,7 +180,6 @@ class FlagsType(CompoundType):
         return self.labels
 
 
-@dataclass(frozen=True, eq=False)
 class OptionType(CompoundType):
     payload: ValType
 
@@ -199,7 +193,6 @@ class OptionType(CompoundType):
         return replace(self, payload=change(self.payload))
 
 
-@dataclass(frozen=True, eq=False)
 class ResultType(CompoundType):
     ok: ValType | None = None
     error: ValType | None = None
@@ -214,7 +207,6 @@ class ResultType(CompoundType):
         return ResultType(self.ok and change(self.ok), self.error and change(self.error))
 
 
-@dataclass(frozen=True, eq=False)
 class MapType(CompoundType):
     key_type: ValType
     value_type: ValType
@@ -229,7 +221,6 @@ class MapType(CompoundType):
         return MapType(change(self.key_type), change(self.value_type))
 
 
-@dataclass(frozen=True, eq=False)
 class OwnType(CompoundType):
     resource: ResourceType
 
@@ -237,7 +228,6 @@ class OwnType(CompoundType):
         return (self.resource,)
 
 
-@dataclass(frozen=True, eq=False)
 class BorrowType(CompoundType):
     resource: ResourceType
 
@@ -245,7 +235,6 @@ class BorrowType(CompoundType):
         return (self.resource,)
 
 
-@dataclass(frozen=True, eq=False)
 class StreamType(CompoundType):
     elem_type: ValType | None = None
 
@@ -259,7 +248,6 @@ class StreamType(CompoundType):
         return StreamType(self.elem_type and change(self.elem_type))
 
 
-@dataclass(frozen=True, eq=False)
 class FutureType(CompoundType):
     elem_type: ValType | None = None
 
@@ -276,8 +264,7 @@ class FutureType(CompoundType):
 ValType: TypeAlias = PrimitiveType | CompoundType
 
 
-@dataclass(frozen=True)
-class FuncType:
+class FuncType(Record):
     """A component function: (label, type) for each parameter, the result or None, and whether its type is `async`."""
 
     params: tuple[tuple[str, ValType], ...]
@@ -292,48 +279,41 @@ class FuncType:
 # Core types, as far as the component level sees them (a module type is what a module imports and exports).
 
 
-@dataclass(frozen=True)
-class CoreFuncType:
+class CoreFuncType(Record):
     params: tuple[CoreValType, ...]
     results: tuple[CoreValType, ...]
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Record):
     minimum: int
     maximum: int | None = None
     pointer: PointerType = "i32"
     shared: bool = False
 
 
-@dataclass(frozen=True)
-class CoreTableType:
+class CoreTableType(Record):
     elem_type: CoreValType
     limits: Limits
 
 
-@dataclass(frozen=True)
-class CoreMemoryType:
+class CoreMemoryType(Record):
     limits: Limits
     page_size_log2: int = 16
 
 
-@dataclass(frozen=True)
-class CoreGlobalType:
+class CoreGlobalType(Record):
     value_type: CoreValType
     mutable: bool
 
 
-@dataclass(frozen=True)
-class CoreTagType:
+class CoreTagType(Record):
     func: CoreFuncType
 
 
 CoreExternType: TypeAlias = CoreFuncType | CoreTableType | CoreMemoryType | CoreGlobalType | CoreTagType
 
 
-@dataclass(frozen=True)
-class ModuleType:
+class ModuleType(Record):
     imports: Mapping[tuple[str, str], CoreExternType]
     exports: Mapping[str, CoreExternType]
 
@@ -341,16 +321,14 @@ class ModuleType:
 # Extern types of the component level: what a component can import and export.
 
 
-@dataclass(frozen=True)
-class TypeExtern:
+class TypeExtern(Record):
     """A type that is imported or exported: `type` is it. `bound` is "eq", or "sub" for an abstract resource."""
 
     type: DefinedType
     bound: Literal["eq", "sub"] = "eq"
 
 
-@dataclass(frozen=True)
-class InstanceType:
+class InstanceType(Record):
     """The exports of an instance, in order. `resources` are the resource types that this type leaves abstract: each
     use of the type stands for fresh ones."""
 
@@ -358,8 +336,7 @@ class InstanceType:
     resources: tuple[ResourceType, ...] = ()
 
 
-@dataclass(frozen=True)
-class ComponentType:
+class ComponentType(Record):
     """Imports and exports in order. `import_resources` are bound by what is imported, `resources` made anew by each
     instantiation."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Callable
-from dataclasses import dataclass, make_dataclass
+from dataclasses import dataclass, field, make_dataclass
 from enum import Enum, Flag
 from typing import Any, ClassVar, TypeVar, cast
 from weakref import WeakValueDictionary
@@ -28,6 +28,24 @@ class Ok:
     """The ok case of a `result` that is nested in a value; the error case is `errors.Err`."""
 
     value: Any = None
+
+
+class RepeatedKeys(dict[Any, Any]):
+    """A `map` in which a guest repeated a key: a dict with the last value of each; `pairs` has them all, in order.
+
+    It is passed on to another guest whole.
+    """
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: list[tuple[Any, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
+def map_of(pairs: list[tuple[Any, Any]]) -> dict[Any, Any]:
+    made = dict(pairs)
+    return made if len(made) == len(pairs) else RepeatedKeys(pairs)
 
 
 def python_name(label: str) -> str:
@@ -84,7 +102,8 @@ def record_class(t: RecordType) -> type[Record]:
     """A dataclass with one field for each field of the record."""
 
     def make() -> type[Record]:
-        names = [(python_name(label), Any) for label, _ in t.record_fields]
+        # With `field()`, as what a class has by the name already (`mro`) would be taken for a default.
+        names = [(python_name(label), Any, field()) for label, _ in t.record_fields]
         module = {"__module__": __name__}
         return make_dataclass(
             type_name(t, "Record"), names, bases=(Record,), namespace=module, slots=True, eq=False, repr=False

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from anyio.lowlevel import checkpoint
+
 from p3host.abi.layout import MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, flatten_types
 from p3host.component import Component
 from p3host.types import FuncType
@@ -242,3 +244,9 @@ def load(text: str) -> Component:
 
 def behaviours() -> Component:
     return load(BEHAVIOURS)
+
+
+async def let_others_run() -> None:
+    """Until the tasks that were just started wait for something."""
+    for _ in range(5):
+        await checkpoint()

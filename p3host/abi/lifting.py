@@ -43,6 +43,7 @@ from ..values import (
     Some,
     enum_class,
     flags_class,
+    map_of,
     record_class,
     variant_classes,
 )
@@ -184,7 +185,7 @@ class LiftExpression(Generic[At]):
             case MapType():
                 pointer, length = self.pointers(at)
                 loader = list_loader(TupleType((t.key_type, t.value_type)), self.options)
-                return f"dict({self.constant(loader)}(c, m, b, {pointer}, {length}))"
+                return f"{self.constant(map_of)}({self.constant(loader)}(c, m, b, {pointer}, {length}))"
             case ListType(elem_type=elem_type, length=int(length)):
                 return self.fixed_list(elem_type, length, at)
             case RecordType():
@@ -448,7 +449,8 @@ def elements_loader(t: ValType, options: AbiOptions) -> LoadElements:
     with source.block("if b[0] < 0:"):
         source.emit(f"raise {source.constant(over_limit)}({source.constant(options)})")
     data = f"m[p : p + n * {size}]"
-    unpacked = f"{source.constant(fused.iter_unpack)}({data})"
+    # Of a copy: a traceback can keep the iterator in a cycle, and CPython's collector crashes on a view that is in use.
+    unpacked = f"{source.constant(fused.iter_unpack)}({data}.tobytes())"
     if t is PrimitiveType.U8:
         source.emit(f"return {data}.tobytes()")
     elif isinstance(t, PrimitiveType) and t in NUMBER_FORMATS:

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from ..errors import Err
 from ..types import EnumType, FlagsType, PrimitiveType, RecordType, VariantType
-from ..values import LabelFlags, Ok, Variant, enum_class, flags_class, python_name, variant_classes
+from ..values import LabelFlags, Ok, RepeatedKeys, Variant, enum_class, flags_class, python_name, variant_classes
 from .codegen import Mismatch, unexpected
 from .layout import NUMBER_FORMATS
 
@@ -136,6 +136,8 @@ def sequence(value: Any, expected: str) -> list[Any] | tuple[Any, ...]:
 
 
 def map_items(value: Any) -> list[Any] | tuple[Any, ...]:
+    if isinstance(value, RepeatedKeys) and dict(value.pairs) == value:
+        return value.pairs
     if isinstance(value, Mapping):
         return list(value.items())
     return sequence(value, "a mapping or a list of pairs")

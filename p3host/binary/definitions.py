@@ -6,10 +6,11 @@ up, in order. `offset` is where a definition starts in the file, for messages.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import TypeAlias
 
+from ..records import Record
 from ..types import CoreExternType, CoreFuncType, CoreValType, PrimitiveType, StringEncoding
 
 
@@ -32,77 +33,65 @@ class Sort(Enum):
     INSTANCE = 0x05
 
 
-@dataclass(frozen=True)
-class CoreSortIndex:
+class CoreSortIndex(Record):
     sort: CoreSort
     index: int
 
 
-@dataclass(frozen=True)
-class SortIndex:
+class SortIndex(Record):
     """An index into the space of `sort`; a core sort is possible where the format allows it (modules)."""
 
     sort: Sort | CoreSort
     index: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Definition:
+class Definition(Record, kw_only=True):
     offset: int = field(default=0, compare=False)
 
 
 # Sections 1 to 6: modules, instances, components, aliases
 
 
-@dataclass(frozen=True)
 class CoreModule(Definition):
     """A core module's bytes, as they stand in the file."""
 
     data: memoryview
 
 
-@dataclass(frozen=True)
 class CoreInstantiate(Definition):
     module: int
     args: tuple[tuple[str, int], ...]  # name, core instance index
 
 
-@dataclass(frozen=True)
 class CoreInlineExports(Definition):
     exports: tuple[tuple[str, CoreSortIndex], ...]
 
 
-@dataclass(frozen=True)
 class NestedComponent(Definition):
     component: Component
 
 
-@dataclass(frozen=True)
 class Instantiate(Definition):
     component: int
     args: tuple[tuple[str, SortIndex], ...]
 
 
-@dataclass(frozen=True)
 class InlineExports(Definition):
     exports: tuple[tuple[ExternName, SortIndex], ...]
 
 
-@dataclass(frozen=True)
 class AliasExport(Definition):
     sort: Sort | CoreSort  # a core sort only as MODULE
     instance: int
     name: str
 
 
-@dataclass(frozen=True)
 class AliasCoreExport(Definition):
     sort: CoreSort
     instance: int
     name: str
 
 
-@dataclass(frozen=True)
 class AliasOuter(Definition):
     sort: Sort | CoreSort
     count: int  # how many scopes outward, 0 is the current one
@@ -114,71 +103,58 @@ class AliasOuter(Definition):
 ValTypeRef: TypeAlias = int | PrimitiveType
 
 
-@dataclass(frozen=True)
-class RecordDef:
+class RecordDef(Record):
     record_fields: tuple[tuple[str, ValTypeRef], ...]
 
 
-@dataclass(frozen=True)
-class VariantDef:
+class VariantDef(Record):
     cases: tuple[tuple[str, ValTypeRef | None], ...]
 
 
-@dataclass(frozen=True)
-class ListDef:
+class ListDef(Record):
     elem_type: ValTypeRef
     length: int | None = None
 
 
-@dataclass(frozen=True)
-class TupleDef:
+class TupleDef(Record):
     types: tuple[ValTypeRef, ...]
 
 
-@dataclass(frozen=True)
-class FlagsDef:
+class FlagsDef(Record):
     labels: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class EnumDef:
+class EnumDef(Record):
     labels: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class OptionDef:
+class OptionDef(Record):
     payload: ValTypeRef
 
 
-@dataclass(frozen=True)
-class ResultDef:
+class ResultDef(Record):
     ok: ValTypeRef | None
     error: ValTypeRef | None
 
 
-@dataclass(frozen=True)
-class MapDef:
+class MapDef(Record):
     key_type: ValTypeRef
     value_type: ValTypeRef
 
 
-@dataclass(frozen=True)
-class OwnDef:
+class OwnDef(Record):
     resource: int
 
 
-@dataclass(frozen=True)
-class BorrowDef:
+class BorrowDef(Record):
     resource: int
 
 
-@dataclass(frozen=True)
-class StreamDef:
+class StreamDef(Record):
     elem_type: ValTypeRef | None
 
 
-@dataclass(frozen=True)
-class FutureDef:
+class FutureDef(Record):
     elem_type: ValTypeRef | None
 
 
@@ -200,33 +176,28 @@ DefValType: TypeAlias = (
 )
 
 
-@dataclass(frozen=True)
-class ResourceDef:
+class ResourceDef(Record):
     rep: CoreValType
     destructor: int | None
 
 
-@dataclass(frozen=True)
-class FuncDef:
+class FuncDef(Record):
     params: tuple[tuple[str, ValTypeRef], ...]
     result: ValTypeRef | None
     is_async: bool = False
 
 
-@dataclass(frozen=True)
-class InstanceTypeDef:
+class InstanceTypeDef(Record):
     declarations: tuple[Declaration, ...]
 
 
-@dataclass(frozen=True)
-class ComponentTypeDef:
+class ComponentTypeDef(Record):
     declarations: tuple[Declaration, ...]
 
 
 DefType: TypeAlias = DefValType | ResourceDef | FuncDef | InstanceTypeDef | ComponentTypeDef
 
 
-@dataclass(frozen=True)
 class TypeDefinition(Definition):
     type: DefType
 
@@ -234,22 +205,19 @@ class TypeDefinition(Definition):
 # Core types. Those beyond plain functions and modules are kept only so that indices count right.
 
 
-@dataclass(frozen=True)
-class CoreGcType:
+class CoreGcType(Record):
     """A core type that is no plain function type (a struct, an array, a non-final function type); `text` names it."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class CoreRecursiveTypes:
+class CoreRecursiveTypes(Record):
     """A `rec` group: it adds each of its types to the core type index space."""
 
     types: tuple[CoreFuncType | CoreGcType, ...]
 
 
-@dataclass(frozen=True)
-class CoreImportDecl:
+class CoreImportDecl(Record):
     """`type` is an index into the module type's own type index space where the import is a function or a tag."""
 
     module: str
@@ -257,14 +225,12 @@ class CoreImportDecl:
     type: CoreExternDesc
 
 
-@dataclass(frozen=True)
-class CoreExportDecl:
+class CoreExportDecl(Record):
     name: str
     type: CoreExternDesc
 
 
-@dataclass(frozen=True)
-class CoreFuncRef:
+class CoreFuncRef(Record):
     """An extern type given by a type index: a function, or a tag."""
 
     sort: CoreSort
@@ -274,21 +240,18 @@ class CoreFuncRef:
 CoreExternDesc: TypeAlias = CoreExternType | CoreFuncRef
 
 
-@dataclass(frozen=True)
-class CoreOuterAlias:
+class CoreOuterAlias(Record):
     count: int
     index: int
 
 
-@dataclass(frozen=True)
-class ModuleTypeDef:
+class ModuleTypeDef(Record):
     declarations: tuple[CoreImportDecl | CoreExportDecl | CoreOuterAlias | CoreTypeDefinition, ...]
 
 
 CoreDefType: TypeAlias = CoreFuncType | CoreGcType | CoreRecursiveTypes | ModuleTypeDef
 
 
-@dataclass(frozen=True)
 class CoreTypeDefinition(Definition):
     type: CoreDefType
 
@@ -296,8 +259,7 @@ class CoreTypeDefinition(Definition):
 # Imports, exports and their names
 
 
-@dataclass(frozen=True)
-class ExternName:
+class ExternName(Record):
     """An import's or export's name with its attributes."""
 
     name: str
@@ -306,21 +268,18 @@ class ExternName:
     external_id: str | None = None
 
 
-@dataclass(frozen=True)
-class ExternDesc:
+class ExternDesc(Record):
     """An extern type by index: `sort` MODULE, FUNC, COMPONENT or INSTANCE, or TYPE with an `eq` bound."""
 
     sort: Sort | CoreSort
     type_index: int
 
 
-@dataclass(frozen=True)
-class SubResource:
+class SubResource(Record):
     """The bound of a type import or export that leaves the resource abstract: `(sub resource)`."""
 
 
-@dataclass(frozen=True)
-class ValueDesc:
+class ValueDesc(Record):
     """A value import or export: equal to the value `index`, or of the type `type`."""
 
     index: int | None
@@ -330,13 +289,11 @@ class ValueDesc:
 ExternTypeDesc: TypeAlias = ExternDesc | SubResource | ValueDesc
 
 
-@dataclass(frozen=True)
 class ImportDecl(Definition):
     name: ExternName
     type: ExternTypeDesc
 
 
-@dataclass(frozen=True)
 class ExportDecl(Definition):
     name: ExternName
     type: ExternTypeDesc
@@ -347,27 +304,23 @@ Declaration: TypeAlias = (
 )
 
 
-@dataclass(frozen=True)
 class Import(Definition):
     name: ExternName
     type: ExternTypeDesc
 
 
-@dataclass(frozen=True)
 class Export(Definition):
     name: ExternName
     target: SortIndex
     type: ExternTypeDesc | None
 
 
-@dataclass(frozen=True)
 class Start(Definition):
     function: int
     args: tuple[int, ...]
     results: int
 
 
-@dataclass(frozen=True)
 class Value(Definition):
     type: ValTypeRef
     data: bytes
@@ -376,8 +329,7 @@ class Value(Definition):
 # Canonical definitions
 
 
-@dataclass(frozen=True)
-class CanonOptions:
+class CanonOptions(Record):
     """The `canonopt`s of one definition, with core indices. `present` names those that were written, in order and with
     duplicates: "string-encoding", "memory", "realloc", "post-return", "async", "callback"."""
 
@@ -448,20 +400,17 @@ class CanonKind(Enum):
         return f"{noun}.{name[len(noun) + 1 :]}".replace("_", "-")
 
 
-@dataclass(frozen=True)
 class Lift(Definition):
     core_func: int
     options: CanonOptions
     type_index: int
 
 
-@dataclass(frozen=True)
 class Lower(Definition):
     func: int
     options: CanonOptions
 
 
-@dataclass(frozen=True)
 class CanonBuiltin(Definition):
     """A canonical built-in; each immediate is set only where its production has it."""
 
@@ -499,7 +448,6 @@ AnyDefinition: TypeAlias = (
 )
 
 
-@dataclass(frozen=True)
 class Component(Definition):
     """A component: its definitions in the order of the file. `names` is what its name section says, by sort and
     index, and `name` the component's own; both may be empty."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import total_ordering
 from typing import Literal, TypeAlias
+
+from ..records import Record
 
 NameKind: TypeAlias = Literal["label", "constructor", "method", "static", "interface"]
 
@@ -27,8 +28,7 @@ MAX_VERSION_NUMBER = 2**64 - 1
 
 
 @total_ordering
-@dataclass(frozen=True)
-class Version:
+class Version(Record):
     """A semantic version, or a canonical one such as "0.3", whose missing numbers count as zero.
 
     Versions are ordered by precedence as semver.org defines it: a pre-release comes before its release, and build
@@ -68,8 +68,7 @@ class Version:
         return self.text
 
 
-@dataclass(frozen=True)
-class ExternNameParts:
+class ExternNameParts(Record):
     """An import's or export's name taken apart.
 
     `labels` is (label,) of a plain name, (resource,) of a constructor, (resource, function) of a method or static

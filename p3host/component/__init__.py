@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ..binary.core_modules import module_type
 from ..binary.decoder import decode
 from ..binary.validate import validate
-from ..binary.wit import print_wit
 from ..engine import Engine, MachineLimits, Module, ModuleError, text_to_binary
 from ..errors import DecodeError
 from ..host.functions import HostFunction
-from ..runtime.store import DEFAULT_MAX_HANDLES
+from ..runtime.store import DEFAULT_MAX_HANDLES, DEFAULT_MAX_TASKS
 from ..types import ComponentType, CoreFuncType, ModuleType
 from .exports import ExportedFunction, GuestResource, Interface, ResourceClass
 from .imports import Imports, find_imports
@@ -82,6 +81,8 @@ class Component:
 
     def wit(self) -> str:
         """The component's imports and exports as a WIT world."""
+        from ..binary.wit import print_wit  # few programs print it, and all would wait for its import
+
         return print_wit(self.type, self.name)
 
     def instantiate(
@@ -92,6 +93,7 @@ class Component:
         limits: MachineLimits | None = None,
         grace_seconds: float = DEFAULT_GRACE_SECONDS,
         max_handles: int = DEFAULT_MAX_HANDLES,
+        max_tasks: int = DEFAULT_MAX_TASKS,
         choose: Callable[[int], int] | None = None,
         detect_deadlock: bool = False,
     ) -> Instance:
@@ -99,12 +101,15 @@ class Component:
 
         `imports` gives each import by its name (see the README for what may stand there); `wasi` grants what the guest
         gets of the machine, nothing without it. `grace_seconds` is how long a cancelled call may take to end.
+        `limits` bounds memories and tables, `max_handles` what each guest may keep open, `max_tasks` the calls that may
+        be in progress within the instance, and those that its guests have started: beyond them a guest traps.
         `choose(n)` picks one of n possibilities wherever the specification leaves a choice. With `detect_deadlock`, a
         call that can never return raises `Deadlock` instead of waiting forever.
 
         :raises LinkError: with all imports that are missing or wrong.
         """
-        provided: Mapping[str, object] = {} if wasi is None else wasi.interfaces()
+        with_p2 = any(name.startswith("wasi:") and "@0.3" not in name for name in self.program.imports)
+        provided: Mapping[str, object] = {} if wasi is None else wasi.interfaces(with_p2)
         found = find_imports(self.program, imports or {}, provided)
         return Instance(
             self,
@@ -113,6 +118,7 @@ class Component:
             limits=limits,
             grace_seconds=grace_seconds,
             max_handles=max_handles,
+            max_tasks=max_tasks,
             choose=choose,
             detect_deadlock=detect_deadlock,
         )

@@ -26,7 +26,7 @@ from ..runtime.stream import (
     WritableStreamEnd,
 )
 from ..runtime.thread import Thread, call_routine
-from ..types import FutureType, PrimitiveType, ResourceType, StreamType
+from ..types import CoreFuncType, FutureType, PrimitiveType, ResourceType, StreamType
 from .program import BuiltinCanon, LoweredCanon, Program
 
 Callback = Callable[..., Any]
@@ -51,6 +51,8 @@ def lower(program: Program, item: LoweredCanon, may_wait: bool | None) -> HostFu
         bound.inst.check_may_leave()
         args = lowered.lift_params(bound, flat)
         value = store.funcs[func_index].call_direct(current(store).task.call, args)
+        if store.borrowed:
+            store.end_borrows()
         return lowered.lower_result(bound, value, flat)
 
     def call_sync(store: Store, *flat: Any) -> Any:
@@ -168,7 +170,9 @@ def task_return(program: Program, item: BuiltinCanon, host_resource: Callable[[i
     lift = compile_lift_result(result, program.options[options_index].abi, MAX_FLAT_PARAMS)
 
     def call(store: Store, *flat: Any) -> None:
-        canon.canon_task_return(current(store), store.options[options_index], result, lift, flat)
+        thread = store.current
+        assert thread is not None
+        canon.canon_task_return(thread, store.options[options_index], result, lift, flat)
 
     return call, False
 
@@ -283,9 +287,10 @@ def error_context_debug_message(program: Program, item: BuiltinCanon, host_resou
 def thread_new_indirect(program: Program, item: BuiltinCanon, host_resource: Callable[[int], bool]) -> Made:
     table_index = item.table
     assert table_index is not None
+    start_type = CoreFuncType(item.signature.params[1:], ())
 
     def call(store: Store, index: int, argument: int) -> int:
-        return canon.canon_thread_new_indirect(current(store), store.tables[table_index], index, argument)
+        return canon.canon_thread_new_indirect(current(store), store.tables[table_index], start_type, index, argument)
 
     return call, False
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..binary.names import parse_extern_name
 from ..errors import Err
-from ..host.calls import HostCall
+from ..host.calls import PENDING, HostCall
 from ..runtime.resource import Resource, RuntimeResource
 from ..types import FuncType, ResultType
 from ..values import Ok, class_name, python_name
@@ -44,7 +44,7 @@ class ExportedFunction:
             args = self.arrange(args, named)
         call = HostCall(self.driver, self.func, self.name, args)
         call.start()
-        if call.pending:
+        if call.outcome is PENDING:
             await call.wait(self.detect_deadlock)
         value = call.result()
         if self.returns_result:
@@ -88,9 +88,14 @@ class GuestResource:
         return partial(method, self)
 
     def drop(self) -> None:
-        """Gives the resource up. Does nothing for one that was given up before or is borrowed."""
+        """Gives the resource up. Does nothing for one that was given up before or is borrowed.
+
+        :raises ValueError: while a call borrows it.
+        """
         handle = self.handle
         if handle.own and handle.alive:
+            if handle.num_lends:
+                raise ValueError(f"{self!r} can't be dropped: it is lent to a call that has not ended")
             handle.alive = False
             self.resource_class.drop(handle.rep)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType, MethodType
 from typing import Any
 
 from ..binary.names import ExternNameParts, parse_extern_name
@@ -87,7 +87,10 @@ def member(holder: Any, name: str, python: str | None = None) -> Any:
     if isinstance(holder, Mapping):
         return holder.get(name, holder.get(python, MISSING))
     if isinstance(holder, Interface):
-        return holder[name] if name in holder else MISSING
+        try:
+            return holder[name]
+        except KeyError:
+            return MISSING
     return getattr(holder, python, MISSING)
 
 
@@ -139,6 +142,8 @@ def check_function(target: Any, func: ImportedDef) -> str | None:
 
 
 def check_parameters(target: Callable[..., Any], func: ImportedDef, expected: str) -> str | None:
+    if takes_exactly(target, len(func.type.params)):
+        return None
     try:
         signature = inspect.signature(target)
     except (TypeError, ValueError):
@@ -148,6 +153,16 @@ def check_parameters(target: Callable[..., Any], func: ImportedDef, expected: st
     except TypeError as error:
         return f"{func.name}: {target!r} can't be called as needed ({error}), expected {expected}"
     return None
+
+
+def takes_exactly(target: Callable[..., Any], count: int) -> bool:
+    """Whether a function or method has just `count` positional parameters: the common case, told without a signature
+    being made."""
+    if isinstance(target, MethodType):
+        target, count = target.__func__, count + 1
+    if not isinstance(target, FunctionType) or hasattr(target, "__wrapped__"):
+        return False
+    return target.__code__.co_argcount == count and not target.__code__.co_kwonlyargcount
 
 
 def describe_type(t: FuncType) -> str:

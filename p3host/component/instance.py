@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,9 +13,10 @@ from ..errors import InstanceClosed
 from ..host.calls import HostCall
 from ..host.driver import Driver
 from ..host.functions import BoundHostFunction, HostFunction
-from ..host.streams import PythonEdge
+from ..host.interrupts import protect
+from ..host.streams import HostEnd, PythonEdge
 from ..runtime.resource import Resource, RuntimeResource
-from ..runtime.store import DEFAULT_MAX_HANDLES, Store
+from ..runtime.store import DEFAULT_MAX_HANDLES, DEFAULT_MAX_TASKS, Store
 from ..types import EnumType, FlagsType, FuncType, RecordType, ResourceType, VariantType
 from ..values import value_class
 from .exports import ExportedFunction, GuestResource, Interface, ResourceClass, add_export
@@ -63,6 +63,7 @@ class Instance:
         limits: MachineLimits | None = None,
         grace_seconds: float = DEFAULT_GRACE_SECONDS,
         max_handles: int = DEFAULT_MAX_HANDLES,
+        max_tasks: int = DEFAULT_MAX_TASKS,
         choose: Callable[[int], int] | None = None,
         detect_deadlock: bool = False,
     ) -> None:
@@ -72,21 +73,34 @@ class Instance:
         self.limits = limits
         self.grace_seconds = grace_seconds
         self.max_handles = max_handles
+        self.max_tasks = max_tasks
         self.choose = choose
         self.detect_deadlock = detect_deadlock
-        self.stack: AsyncExitStack | None = None
         self.opened = False
 
     async def __aenter__(self) -> Self:
         if self.opened:
             raise InstanceClosed("an instance can be entered once: call instantiate again")
+        protect(
+            (Instance.__aenter__, Instance.__aexit__, ExportedFunction.__call__, Driver.run_host_task, HostEnd.copy),
+            (HostFunction.call, Driver.serve_call),
+        )
         self.opened = True
+        self.host_task = anyio.get_current_task().id
         engine: Engine = self.component.engine
         edge = Edge()
-        store = Store(edge, choose=self.choose, slice_seconds=engine.config.slice_seconds, max_handles=self.max_handles)
+        store = Store(
+            edge,
+            choose=self.choose,
+            slice_seconds=engine.config.slice_seconds,
+            max_handles=self.max_handles,
+            max_tasks=self.max_tasks,
+        )
         prepare_store(self.linked.program, store)
         self.driver = edge.driver = Driver(store, self.grace_seconds)
-        self.machine = Machine(engine, store, self.limits)
+        await self.driver.breathe()  # making instances takes the loop's time as running guests does
+        with self.driver.taking_time():
+            self.machine = Machine(engine, store, self.limits)
         try:
             self.link_imports(store, edge)
             self.task_group = anyio.create_task_group()
@@ -110,6 +124,8 @@ class Instance:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if anyio.get_current_task().id != self.host_task:
+            raise RuntimeError("the 'async with' block of an instance has to be left in the task that entered it")
         try:
             await self.leave(kind, error, trace)
         finally:
@@ -119,14 +135,19 @@ class Instance:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends all that runs in the instance. What the block raised is raised as it is, never in a group."""
-        self.driver.close()
-        self.task_group.cancel_scope.cancel()
         try:
-            await self.task_group.__aexit__(kind, error, trace)
-        except BaseExceptionGroup as group:
-            rest = only_error(group, error)
-            if rest is not error:
-                raise rest from None
+            self.driver.close()
+        finally:
+            self.task_group.cancel_scope.cancel()
+            try:
+                if isinstance(error, Exception):  # no cancellation, so not the group's to judge
+                    await self.task_group.__aexit__(None, None, None)
+                else:
+                    await self.task_group.__aexit__(kind, error, trace)
+            except BaseExceptionGroup as group:
+                rest = only_error(group)
+                if rest is not error:
+                    raise rest from None
 
     def link_imports(self, store: Store, edge: Edge) -> None:
         program = self.linked.program
@@ -171,7 +192,7 @@ class Instance:
         return ExportedFunction(self.driver, item.index, name, t, self.detect_deadlock)
 
 
-def only_error(group: BaseExceptionGroup[BaseException], error: BaseException | None) -> BaseException:
+def only_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The one error that is not a part of ending the block itself."""
     rest: BaseException = group
     while isinstance(rest, BaseExceptionGroup) and len(rest.exceptions) == 1:

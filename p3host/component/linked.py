@@ -109,7 +109,6 @@ class Instantiation:
         task.state = TaskState.STARTED
         thread = task.implicit_thread = Thread(task)
         thread.stack.append(self.run(task))
-        task.register_thread(thread)
         thread.run(None)
         run_until_resolved(task)
         store.when_thawed_leave(entered)
@@ -123,12 +122,15 @@ class Instantiation:
             match step:
                 case InstantiateCore():
                     task.inst = store.instances[step.instance]
+                    start = self.begin_start(task)
                     imports = [
                         item if isinstance(item, HostFunc) else self.core_instances[item.instance].export(item.name)
                         for item in next(core_imports)
                     ]
                     module = self.linked.module(step.module)
                     self.core_instances.append((yield self.machine.instantiate(module, imports)))
+                    start.unregister_thread(thread)
+                    thread.index, thread.task = 0, task
                 case BindOptions():
                     store.options.append(self.bind_options(step))
                 case BindTable():
@@ -141,7 +143,15 @@ class Instantiation:
                     pass
         task.inst = store.instances[0]
         task.return_(None)
-        task.unregister_thread(thread)
+
+    def begin_start(self, task: Task) -> Task:
+        """A task for one start function, in its own instance, where threads that it leaves behind go on."""
+        thread = task.implicit_thread
+        thread.task = start = Task(HostEntry("instantiate", task.inst), task.call)
+        start.implicit_thread = thread
+        start.state = TaskState.RESOLVED
+        start.register_thread(thread)
+        return start
 
     def core_item(self, item: CoreItem | None) -> Any:
         if item is None:

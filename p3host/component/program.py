@@ -42,6 +42,7 @@ from ..binary.definitions import (
 )
 from ..binary.resolve import TypeScope, define_core_type, define_type, extern_type, named_extern, valtype
 from ..errors import LinkError
+from ..records import Record
 from ..types import (
     CoreFuncType,
     CoreMemoryType,
@@ -57,16 +58,14 @@ from ..types import (
 )
 
 
-@dataclass(frozen=True)
-class CoreExportItem:
+class CoreExportItem(Record):
     """Something that a core instance exports; `instance` is its number in the program."""
 
     instance: int
     name: str
 
 
-@dataclass(frozen=True)
-class CanonItem:
+class CanonItem(Record):
     """The core function of a canonical definition; `index` is its place in `Program.canons`."""
 
     index: int
@@ -75,8 +74,7 @@ class CanonItem:
 CoreItem: TypeAlias = CoreExportItem | CanonItem
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Record):
     """Canonical options with everything that they refer to. `instance` is the component instance they belong to."""
 
     instance: int
@@ -89,34 +87,29 @@ class Options:
     is_async: bool = False
 
 
-@dataclass(frozen=True)
-class FuncItem:
+class FuncItem(Record):
     """A component function: a lifted one, or one that is imported. `index` is its place in `Program.funcs`."""
 
     index: int
 
 
-@dataclass(frozen=True)
-class ModuleItem:
+class ModuleItem(Record):
     """A core module: the program's `index`th, or an imported one."""
 
     index: int
     imported: bool = False
 
 
-@dataclass(frozen=True)
-class InstanceItem:
+class InstanceItem(Record):
     exports: Mapping[str, Item]
 
 
-@dataclass(frozen=True)
-class ComponentItem:
+class ComponentItem(Record):
     definition: ComponentDefinition
     frame: Frame
 
 
-@dataclass(frozen=True)
-class TypeItem:
+class TypeItem(Record):
     type: DefinedType
 
 
@@ -125,8 +118,7 @@ Item: TypeAlias = FuncItem | ModuleItem | InstanceItem | ComponentItem | TypeIte
 # What the program does, in order
 
 
-@dataclass(frozen=True)
-class InstantiateCore:
+class InstantiateCore(Record):
     """Makes the next core instance. An argument is the number of a core instance, or items by name."""
 
     module: ModuleItem
@@ -134,37 +126,32 @@ class InstantiateCore:
     instance: int  # the component instance that it becomes a part of
 
 
-@dataclass(frozen=True)
-class BindOptions:
+class BindOptions(Record):
     """Makes the next canonical options."""
 
     options: Options
 
 
-@dataclass(frozen=True)
-class DefineResource:
+class DefineResource(Record):
     slot: int
     instance: int
     destructor: int | None  # its options, that of a lifted function
 
 
-@dataclass(frozen=True)
-class BindFunc:
+class BindFunc(Record):
     """Makes the lifted function with this index."""
 
     index: int
 
 
-@dataclass(frozen=True)
-class MakeInstance:
+class MakeInstance(Record):
     """Makes the next component instance."""
 
     parent: int | None
     name: str
 
 
-@dataclass(frozen=True)
-class BindTable:
+class BindTable(Record):
     """Takes a table that threads get their functions from."""
 
     table: CoreItem
@@ -175,15 +162,13 @@ Step: TypeAlias = InstantiateCore | BindOptions | BindTable | DefineResource | B
 # The static parts
 
 
-@dataclass(frozen=True)
-class LiftedDef:
+class LiftedDef(Record):
     name: str
     type: FuncType
     options: int
 
 
-@dataclass(frozen=True)
-class ImportedDef:
+class ImportedDef(Record):
     """An imported function: `path` is the import's name, then the names of the exports of the imported instance."""
 
     path: tuple[str, ...]
@@ -194,15 +179,13 @@ class ImportedDef:
         return "#".join(self.path)
 
 
-@dataclass(frozen=True)
-class LoweredCanon:
+class LoweredCanon(Record):
     func: int
     options: int
     signature: CoreFuncType
 
 
-@dataclass(frozen=True)
-class BuiltinCanon:
+class BuiltinCanon(Record):
     """A built-in with its immediates resolved."""
 
     definition: CanonBuiltin

@@ -8,10 +8,12 @@ types that the component carries are checked afterwards.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from ..binary.names import ExternNameParts, parse_extern_name
 
 
+@lru_cache(maxsize=1 << 12)
 def track(name: str) -> tuple[str, str] | None:
     """The interface without its version, and the track of compatible versions; None for other names."""
     try:

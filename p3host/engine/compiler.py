@@ -27,6 +27,7 @@ from .exceptions import function_that_keeps_exceptions, sections
 from .failures import causes
 from .host_functions import HostFunc, Shim
 from .native import Argument, Text, address, argument
+from .signals import segv_handler
 from .ticker import Ticker
 
 HOST_STACK_BYTES = 1 << 20  # what Python needs at least below a guest that calls it
@@ -94,10 +95,13 @@ class Engine:
 
     default_lock: ClassVar[threading.Lock] = threading.Lock()
     default_engine: ClassVar[Engine | None] = None
+    trap_handler: ClassVar[int | None] = None  # wasmtime's, once an engine has had it installed
 
     def __init__(self, config: EngineConfig | None = None) -> None:
         self.config = config or EngineConfig()
         self.wasmtime = wasmtime.Engine(wasmtime_config(self.config))
+        if self.config.signals_based_traps and Engine.trap_handler is None:
+            Engine.trap_handler = segv_handler()
         self.argument: Argument = argument(address(self.wasmtime))
         self.ticker = Ticker(self.wasmtime, self.config.slice_seconds / 2, self.config.native_ticker)
         self.probes: dict[CoreFuncType, Module] = {}

@@ -22,6 +22,7 @@ from .failures import trap_from
 from .fiber import Fiber, running_fibers
 from .host_functions import HostFunc, Shim
 from .native import Argument, argument
+from .signals import check_handler
 from .signatures import Frame, Slots
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Machine:
 
     def __init__(self, engine: Engine, state: Any, limits: MachineLimits | None = None) -> None:
         self.closed = True  # until there is something to close
+        if engine.config.signals_based_traps:
+            check_handler(engine.trap_handler)
         self.engine = engine
         self.state = state
         self.limits = limits or MachineLimits()

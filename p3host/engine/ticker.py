@@ -72,13 +72,18 @@ class NativeTimer:
         self.set(0)
 
     def set(self, period: float) -> None:
+        if not self.timer:
+            return
         seconds, nanoseconds = divmod(round(period * 1e9), 10**9)
         spec = TimerSpec(seconds, nanoseconds, seconds, nanoseconds)
         self.call("timer_settime", self.timer, 0, byref(spec), None)
 
-    def __del__(self) -> None:
-        if self.timer:
-            self.libc.timer_delete(self.timer)
+    def close(self) -> None:
+        timer, self.timer = self.timer, c_void_p()  # a machine that is part of the same garbage may still stop it
+        if timer:
+            self.libc.timer_delete(timer)
+
+    __del__ = close
 
     @staticmethod
     def available() -> bool:
@@ -104,6 +109,8 @@ class ThreadTimer:
     def stop(self) -> None:
         self.stopped.set()
 
+    close = stop
+
 
 class Ticker:
     """Ticks while it has users. `period` is in seconds."""
@@ -118,7 +125,11 @@ class Ticker:
         self.lock = threading.RLock()
         if hasattr(os, "register_at_fork"):
             reference = weakref.ref(self)
-            os.register_at_fork(after_in_child=lambda: restart(reference()))
+            os.register_at_fork(
+                before=lambda: before_fork(reference()),
+                after_in_parent=lambda: after_fork(reference()),
+                after_in_child=lambda: after_fork(reference()),
+            )
 
     def acquire(self) -> None:
         with self.lock:
@@ -141,13 +152,17 @@ class Ticker:
         return ThreadTimer(self.engine, self.period)
 
 
-def restart(ticker: Ticker | None) -> None:
-    """Neither timers nor threads are inherited by a forked process."""
-    if ticker is None:
-        return
-    ticker.lock = threading.RLock()
-    if isinstance(ticker.timer, NativeTimer):
-        ticker.timer.timer = c_void_p()  # it is the parent's
-    ticker.timer = ticker.make_timer(ticker.is_native)
-    if ticker.users:
-        ticker.timer.start()
+def before_fork(ticker: Ticker | None) -> None:
+    """A child inherits neither timers nor threads. It does inherit libc's lock of timers, and would wait for it forever
+    if a tick held it during the fork: so there is no timer then."""
+    if ticker is not None:
+        ticker.lock.acquire()
+        ticker.timer.close()
+
+
+def after_fork(ticker: Ticker | None) -> None:
+    if ticker is not None:
+        ticker.timer = ticker.make_timer(ticker.is_native)
+        if ticker.users:
+            ticker.timer.start()
+        ticker.lock.release()

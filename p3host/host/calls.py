@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from ..errors import CallCancelled, Deadlock, Trap
 from ..runtime.task import CANCELLED
+from .driver import root_of
 
 if TYPE_CHECKING:
     from ..runtime.task import FuncInst, OnCancel
@@ -22,6 +23,10 @@ class Outcome(Enum):
     RETURNED = 2
     CANCELLED = 3
     FAILED = 4
+
+
+PENDING: Final = Outcome.PENDING
+RETURNED: Final = Outcome.RETURNED
 
 
 class HostCall:
@@ -47,7 +52,7 @@ class HostCall:
         self.name = name
         self.args = args
         self.context: Context | None = copy_context()
-        self.outcome = Outcome.PENDING
+        self.outcome = PENDING
         self.value: Any = None
         self.on_cancel: OnCancel | None = None
         self.ended: anyio.Event | None = None
@@ -56,14 +61,14 @@ class HostCall:
 
     @property
     def pending(self) -> bool:
-        return self.outcome is Outcome.PENDING
+        return self.outcome is PENDING
 
     # The caller's end, as the runtime sees it
 
     def begin(self) -> None:
-        if self.outcome is Outcome.PENDING:
+        if self.outcome is PENDING:
             on_cancel = self.func(self, None)
-            if self.outcome is Outcome.PENDING:
+            if self.outcome is PENDING:
                 self.on_cancel = on_cancel
 
     def on_start(self) -> Sequence[Any]:
@@ -73,13 +78,13 @@ class HostCall:
         if result is CANCELLED:
             self.end(Outcome.CANCELLED, None)
         else:
-            self.end(Outcome.RETURNED, result)
+            self.end(RETURNED, result)
 
     def on_fail(self, error: BaseException) -> None:
         self.fail(error)
 
     def fail(self, error: BaseException) -> None:
-        if self.outcome is Outcome.PENDING:
+        if self.outcome is PENDING:
             self.end(Outcome.FAILED, error)
 
     def end(self, outcome: Outcome, value: Any) -> None:
@@ -102,6 +107,8 @@ class HostCall:
         if trap is not None:
             failure = Trap(f"cannot enter the instance after it trapped: {trap.message}", trap.backtrace)
             raise failure from trap
+        if driver.store.held is not None:
+            driver.check_not_waited_for(f"the call of {self.name!r}")
         driver.calls[self] = None
         driver.step(self.begin)
 
@@ -110,13 +117,13 @@ class HostCall:
         if detect_deadlock:
             self.on_stuck = self.check_stuck
             self.check_stuck()
-        if self.outcome is not Outcome.PENDING:
+        if self.outcome is not PENDING:
             return
         self.ended = anyio.Event()
         try:
             await self.ended.wait()
         except BaseException:
-            if self.outcome is Outcome.PENDING:
+            if self.outcome is PENDING:
                 self.request_cancellation()
                 try:
                     with anyio.move_on_after(self.driver.grace_seconds, shield=True):
@@ -132,46 +139,41 @@ class HostCall:
             self.driver.step(self.cancel)
 
     def cancel(self) -> None:
-        if self.outcome is Outcome.PENDING and self.on_cancel is not None:
+        if self.outcome is PENDING and self.on_cancel is not None:
             self.on_cancel(None)
 
     def abandon(self) -> None:
-        """The caller is gone. A call that is blocked goes on, and its result is thrown away; one that still runs on the
-        CPU is killed, and its instance with it."""
-        if self.outcome is not Outcome.PENDING:
+        """The caller is gone. A call that is blocked goes on, and its result is thrown away. One that keeps all others
+        out of the store, as it computes or waits in a call of a sync type, is killed, and its instance with it."""
+        if self.outcome is not PENDING:
             return
         store = self.driver.store
-        preempted = store.preempted
-        if preempted is not None and self.owns(preempted.task.call):
-            store.poison(Trap(f"{self.name!r} went on running after it was cancelled, and was killed"))
+        held = store.held.thread if store.held is not None else None
+        for thread, doing in ((store.preempted, "running"), (held, "waiting in a call of a sync type")):
+            if thread is not None and root_of(thread.task.call) is self:
+                store.poison(Trap(f"{self.name!r} went on {doing} after it was cancelled, and was killed"))
         self.driver.calls.pop(self, None)
 
-    def owns(self, call: object) -> bool:
-        """Whether a call was made on behalf of this one, by however many guests in between."""
-        while call is not self:
-            thread = getattr(call, "thread", None)
-            if thread is None:
-                return False
-            call = thread.task.call
-        return True
+    @property
+    def orphaned(self) -> bool:
+        """Whether the call goes on although nobody waits for it: it was abandoned, or is one of a destructor."""
+        return self.outcome is PENDING and (self.ended is None or self not in self.driver.calls)
 
     def check_stuck(self) -> None:
         driver = self.driver
-        if self.outcome is Outcome.PENDING and driver.is_stuck:
+        if self.outcome is PENDING and driver.is_stuck:
             waits = "\n".join(driver.store.describe_waits()) or "no task is left"
             driver.step(
                 lambda: raise_deadlock(f"{self.name!r} can never return, as nothing is left to wait for:\n{waits}")
             )
 
     def result(self) -> Any:
-        match self.outcome:
-            case Outcome.RETURNED:
-                return self.value
-            case Outcome.CANCELLED:
-                raise CallCancelled(f"{self.name!r} was cancelled by the guest")
-            case _:
-                assert isinstance(self.value, BaseException)
-                raise self.value
+        if self.outcome is RETURNED:
+            return self.value
+        if self.outcome is Outcome.CANCELLED:
+            raise CallCancelled(f"{self.name!r} was cancelled by the guest")
+        assert isinstance(self.value, BaseException)
+        raise self.value
 
 
 def raise_deadlock(message: str) -> None:

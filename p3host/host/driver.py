@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable
-from contextvars import Context
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar
 from functools import partial
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakSet
 
 import anyio
+from anyio import current_effective_deadline, get_cancelled_exc_class
 from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import RunVar, checkpoint
 
-from ..errors import Err, Exit, InstanceClosed, Trap
+from ..errors import Deadlock, Err, Exit, InstanceClosed, Trap
 from ..runtime.store import Store
-from ..runtime.task import CANCELLED, Call
+from ..runtime.task import CANCELLED, Call, Subtask
 from ..values import Ok
 from .interrupts import guard
 
 if TYPE_CHECKING:
     from ..runtime.instance import ComponentInstance
+    from ..runtime.stream import Shared
+    from ..runtime.thread import Thread
 
 
 class HostTask:
@@ -41,6 +47,12 @@ class HostTask:
             self.scope.cancel()
 
 
+class HostEnd(Protocol):
+    """Python's end of a guest's stream or future; `shared` is None once it was given up."""
+
+    shared: Shared | None
+
+
 class OpenCall(Protocol):
     """A call into a store that has not ended."""
 
@@ -55,10 +67,48 @@ class OutgoingCall(Protocol):
     def request_cancellation(self, caller: ComponentInstance | None) -> None: ...
 
 
-class LoopShare(threading.local):
-    """How long guests have kept this thread's event loop since it last had a turn, all stores together."""
+holding: ContextVar[tuple[Subtask, ...]] = ContextVar("holding", default=())
+"""The guests' calls that hold their stores until the present host function, or one that led to it, has answered."""
 
-    seconds = 0.0
+
+TURNS = 3
+"""Of the loop, between two slices: a timer needs so many on asyncio to wake the task that waits for it."""
+
+
+class LoopShare:
+    """How long guests have kept one event loop since it last had turns of its own, all stores together. `turn` passes
+    the right to go on from store to store."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.turn = anyio.Lock(fast_acquire=True)
+
+    async def breathe(self) -> None:
+        self.seconds = 0.0  # now, so that whatever is short can be done meanwhile
+        for _ in range(TURNS):
+            await checkpoint()
+
+
+loop_shares: RunVar[LoopShare] = RunVar("loop_shares")
+
+
+def loop_share() -> LoopShare:
+    """The share of the event loop that runs here."""
+    try:
+        return loop_shares.get()
+    except LookupError:
+        share = LoopShare()
+        loop_shares.set(share)
+        return share
+
+
+def root_of(call: object) -> object:
+    """The call on whose behalf a call was made, by however many guests in between."""
+    thread: Thread | None = getattr(call, "thread", None)
+    while thread is not None:
+        call = thread.task.call
+        thread = getattr(call, "thread", None)
+    return call
 
 
 class Driver:
@@ -69,18 +119,20 @@ class Driver:
     background task, one step for each turn of the loop.
     """
 
-    share = LoopShare()
-
     def __init__(self, store: Store, grace_seconds: float) -> None:
         self.store = store
+        self.share = loop_share()
         self.grace_seconds = grace_seconds
         self.thread = threading.get_ident()
         self.task_group: TaskGroup | None = None
         self.calls: dict[OpenCall, None] = {}
         self.outgoing: dict[OutgoingCall, None] = {}  # those that this store's guests have made of other stores
+        self.readers: dict[object, anyio.Event] = {}  # the host's ends of streams and futures that wait
         self.starting: list[HostTask] = []
         self.host_tasks: dict[HostTask, None] = {}
+        self.host_ends: WeakSet[HostEnd] = WeakSet()
         self.background_idle: anyio.Event | None = None
+        self.orphan: tuple[Thread, float] | None = None  # which runs although nobody waits for it, and since when
         self.closing = False
         store.on_poison = self.poisoned
         store.on_wake = self.wake
@@ -95,22 +147,37 @@ class Driver:
         if self.closing:
             raise InstanceClosed("the instance was used after its 'async with' block was left")
 
+    def check_not_waited_for(self, what: str) -> None:
+        """Called before the host waits for a guest. A guest that can't go on before the host has answered must not be
+        waited for by that answer."""
+        held = self.store.held
+        if held is not None and held in holding.get():
+            raise Deadlock(
+                f"{what} can't be waited for here: its guest is held until the host function {held.func.name!r}, which "
+                "was called in a function whose type is not async, returns"
+            )
+
     def open(self, task_group: TaskGroup) -> None:
         self.task_group = task_group
         guard.install()
         task_group.start_soon(self.run_background, name="p3host: a store's background task")
 
     def close(self) -> None:
-        """Ends all that runs in the store. Pending calls raise `InstanceClosed`."""
+        """Ends all that runs in the store. Pending calls raise `InstanceClosed`. Raises what a destructor of the host
+        raised for a resource that a guest still had."""
         if self.closing:
             return
         self.closing = True
+        failures = self.store.release_resources()
         for call in list(self.calls):
             call.fail(InstanceClosed("the instance was closed while this call was running"))
         self.store.poison(Trap("the instance was closed"))
+        self.wake_readers()
         for foreign in list(self.outgoing):
             foreign.request_cancellation(None)
         guard.uninstall()
+        if failures:
+            raise failures[0]
 
     # Steps
 
@@ -143,18 +210,42 @@ class Driver:
         while True:
             if self.store.has_work:
                 await checkpoint()
-                self.share.seconds = 0.0
-                self.step()
+                async with self.share.turn:
+                    if self.share.seconds > self.store.slice_seconds / 2:  # too much to add a slice to it
+                        await self.share.breathe()
+                    self.step()
+                self.end_orphan()
             else:
+                self.report_if_stuck()
                 self.background_idle = anyio.Event()
                 await self.background_idle.wait()
                 self.background_idle = None
 
+    def end_orphan(self) -> None:
+        """Kills a guest that keeps the store to itself for a call that nobody waits for, after the grace period."""
+        thread = self.store.preempted
+        if thread is None or not getattr(root_of(thread.task.call), "orphaned", False):
+            self.orphan = None
+        elif self.orphan is None or self.orphan[0] is not thread:
+            self.orphan = thread, monotonic()
+        elif monotonic() - self.orphan[1] > self.grace_seconds:
+            self.store.poison(
+                Trap(f"{thread.task.describe()}, which nobody waits for, went on running, and was killed")
+            )
+
     async def breathe(self) -> None:
         """For hosts that could go on without ever waiting: gives the loop a turn when guests have had their share."""
         if self.share.seconds > self.store.slice_seconds:
-            await checkpoint()
-            self.share.seconds = 0.0
+            await self.share.breathe()
+
+    @contextmanager
+    def taking_time(self) -> Iterator[None]:
+        """Counts what is done in the block as time that guests have taken of the loop."""
+        started = monotonic()
+        try:
+            yield
+        finally:
+            self.share.seconds += monotonic() - started
 
     # Host tasks
 
@@ -182,6 +273,16 @@ class Driver:
                 if task.cancelled:
                     scope.cancel()
                 await task.run()
+        except Exception as error:
+            if self.store.trap is not None:
+                raise
+            trap = Trap(f"{task.name} raised {type(error).__name__}: {error}")
+            trap.__cause__ = error
+            self.store.poison(trap)
+        except BaseException as error:
+            if not isinstance(error, get_cancelled_exc_class()):  # what the guest waits for will never come
+                self.store.poison(error)
+            raise
         finally:
             self.host_tasks.pop(task, None)
             self.report_if_stuck()
@@ -193,14 +294,23 @@ class Driver:
 
     async def serve_call(self, task: HostTask, call: Call, awaitable: Awaitable[Any], returns_result: bool) -> None:
         """Awaits what an `async def` host function returned, and ends the guest's call with it."""
+        held = self.store.held
+        if held is call:
+            holding.set((*(outer for outer in holding.get() if not outer.resolved), held))
         try:
             value = await awaitable
         except Exception as error:
             known = returns_result and isinstance(error, Err)
             self.answer(call, partial(call.on_resolve if known else call.on_fail, error))
-        except BaseException:
+        except BaseException as error:
             if task.cancelled and not self.closing:
                 self.answer(call, partial(call.on_resolve, CANCELLED))
+            elif isinstance(error, get_cancelled_exc_class()) and current_effective_deadline() != -inf:
+                # Nobody has cancelled it but itself, which is no reason to cancel what else runs here.
+                failure = RuntimeError("it cancelled its own task")
+                failure.__cause__ = error
+                self.answer(call, partial(call.on_fail, failure))
+                return
             raise
         else:
             self.answer(call, partial(call.on_resolve, Ok(value) if returns_result else value))
@@ -215,15 +325,23 @@ class Driver:
             task.cancel()
         for task in self.starting:
             task.cancel()
+        self.wake_readers()
+
+    def wake_readers(self) -> None:
+        for arrived in self.readers.values():
+            arrived.set()
 
     def report_if_stuck(self) -> None:
-        for call in list(self.calls):
-            if call.on_stuck is not None:
-                call.on_stuck()
+        if self.is_stuck:
+            for call in list(self.calls):
+                if call.on_stuck is not None:
+                    call.on_stuck()
 
     @property
     def is_stuck(self) -> bool:
-        """Whether nothing can ever happen again unless the host does something of its own accord."""
+        """Whether nothing can ever happen again: no host task is left, and no end that Python could read or drop."""
+        if any(end.shared is not None for end in self.host_ends):
+            return False
         return not self.store.has_work and not self.host_tasks and not self.starting
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -63,8 +63,23 @@ class InterruptGuard:
                 self.handler(signal.SIGINT, sys._getframe())
 
     def open(self) -> None:
-        """A host function runs now: until the caller puts `depth` back, interrupts may raise."""
-        self.leave(0)
+        """A host function runs now: until the caller puts `depth` back, interrupts may raise. One that came before
+        waits for the end of the step, so that it is raised in no guest."""
+        self.depth = 0
 
 
 guard = InterruptGuard()
+
+
+def protect(ours: Sequence[Callable[..., Any]], theirs: Sequence[Callable[..., Any]]) -> None:
+    """Has trio hold KeyboardInterrupt back while one of our functions runs, and raise it in the main task's next
+    checkpoint; except in what `theirs` call, which are the program's own functions.
+
+    asyncio needs no such thing: it cancels its main task instead.
+    """
+    trio = sys.modules.get("trio")
+    if trio is not None:
+        for function in ours:
+            trio.lowlevel.enable_ki_protection(function)
+        for function in theirs:
+            trio.lowlevel.disable_ki_protection(function)

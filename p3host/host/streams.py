@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.abc import ByteReceiveStream, ObjectReceiveStream
 
-from ..errors import Err, StreamDropped, Trap
+from ..errors import Err, InstanceClosed, StreamDropped, Trap
 from ..runtime.stream import Buffer, CopyResult, OnCopy, OnCopyDone, Reclaim, Shared
 from ..types import FutureType, PrimitiveType, ResultType, StreamType, ValType
 from ..values import Ok
@@ -68,7 +68,7 @@ class Piece:
             self.length = int(values)
         else:
             if elem_type is PrimitiveType.U8:
-                values = memoryview(values).cast("B")
+                values = memoryview(bytes(values) if isinstance(values, list | tuple) else values).cast("B")
             elif not hasattr(values, "__getitem__"):
                 values = list(values)
             self.length = len(values)
@@ -102,7 +102,9 @@ class HostEnd:
         self.buffer: Collector | None = None
         self.result: CopyResult | None = None
         self.arrived: anyio.Event | None = None
+        self.begun = False  # the read is known to the shared state
         self.at_end = False
+        driver.host_ends.add(self)
 
     def take(self) -> Shared:
         """Gives the end up, so that it can be passed on to a guest."""
@@ -151,33 +153,47 @@ class HostEnd:
             raise anyio.BusyResourceError("reading from")
         buffer = self.buffer = Collector(limit)
         self.result = None
+        self.begun = False
         try:
-            driver.step(lambda: shared.read(None, buffer, self.on_copy, self.on_copy_done))
+            driver.step(partial(self.begin, shared, buffer))
             if self.result is None:
                 self.check_alive()
-                self.arrived = anyio.Event()
+                self.arrived = driver.readers[self] = anyio.Event()
                 try:
+                    driver.check_not_waited_for("the read of a stream or future")
                     await self.arrived.wait()
                 except BaseException:
                     self.cancel_pending(shared)
                     raise
                 finally:
+                    del driver.readers[self]
                     self.arrived = None
-            self.check_alive(also_done=self.result is not None)
+            if self.result is None:
+                self.check_alive()
         finally:
             self.buffer = None
         if self.result is CopyResult.DROPPED:
             self.at_end = True
         return buffer
 
+    def begin(self, shared: Shared, buffer: Collector) -> None:
+        if self.buffer is buffer and self.result is None:  # not cancelled while the store was busy
+            self.begun = True
+            shared.read(None, buffer, self.on_copy, self.on_copy_done)
+
     def cancel_pending(self, shared: Shared) -> None:
         """Takes the buffer of a read back at once, so that no guest writes into it that nobody looks at any more."""
         if self.buffer is not None and self.result is None:
-            shared.cancel()
+            if self.begun:
+                shared.cancel()
+            else:
+                self.on_copy_done(CopyResult.CANCELLED)
 
-    def check_alive(self, also_done: bool = False) -> None:
+    def check_alive(self) -> None:
+        if self.driver.closing:
+            raise InstanceClosed("the instance was closed while its stream or future was read")
         trap = self.driver.store.trap
-        if trap is not None and not also_done:
+        if trap is not None:
             raise Trap(f"the guest at the other end trapped: {trap.message}", trap.backtrace) from trap
 
 

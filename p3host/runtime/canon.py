@@ -12,11 +12,12 @@ from ..abi.context import Memory
 from ..abi.options import AbiOptions
 from ..abi.strings import load_string
 from ..errors import Trap, trap_if
-from ..types import FutureType, StreamType, ValType
+from ..types import CoreFuncType, FutureType, StreamType, ValType
 from .copying import ElementCodec
 from .instance import ComponentInstance, ErrorContext
 from .options import NO_MEMORY, CanonicalOptions
 from .resource import ResourceHandle, RuntimeResource, get_handle
+from .store import FuncTable
 from .stream import (
     BLOCKED,
     CopyEnd,
@@ -29,12 +30,12 @@ from .stream import (
     WritableFutureEnd,
     WritableStreamEnd,
 )
-from .store import FuncTable
 from .task import CANCELLED, Subtask, Task
 from .thread import FREEZE, CoreFunc, Routine, Thread
 from .waitable import Event, Waitable, WaitableSet
 
 MAX_BACKPRESSURE = 2**16
+MAX_DEBUG_MESSAGE = 1024  # characters that the host keeps of one; the specification lets it shorten them
 
 # Resources
 
@@ -58,16 +59,18 @@ def take_for_drop(inst: ComponentInstance, resource: RuntimeResource, index: int
     if not handle.own:
         assert handle.borrow_scope is not None
         handle.borrow_scope.num_borrows -= 1
+    else:
+        trap_if(
+            resource.impl is not None and not resource.impl.may_enter_from(inst),
+            f"cannot enter component instance {resource.impl and resource.impl.describe()}, which implements "
+            f"{resource.name!r}: it is already running",
+        )
     return handle
 
 
 def canon_resource_drop(inst: ComponentInstance, resource: RuntimeResource, index: int) -> Routine[None]:
     handle = take_for_drop(inst, resource, index)
     if handle.own and resource.destructor is not None:
-        trap_if(
-            resource.impl is not None and not resource.impl.may_enter_from(inst),
-            f"cannot enter the component instance that implements {resource.name!r} to run its destructor",
-        )
         resource.destructor(DestructorCall(handle.rep, inst.store.current), inst)
         if inst.store.frozen:
             yield FREEZE
@@ -85,6 +88,7 @@ class DestructorCall:
 
     def __init__(self, rep: Any, thread: Thread | None) -> None:
         self.rep = rep
+        self.thread = thread
         self.context = thread.task.call.context if thread is not None else None
 
     def on_start(self) -> Sequence[Any]:
@@ -136,16 +140,13 @@ def canon_task_return(
     if callee is None or not callee.is_async:
         raise Trap("task.return called by a function that was not lifted as async")
     declared = task.func.type.result
-    trap_if(
-        result_type is not declared and result_type != declared,
-        "invalid task.return signature: its result type is not the one of the current task",
-    )
+    if result_type is not declared and result_type != declared:
+        raise Trap("invalid task.return signature: its result type is not the one of the current task")
     # One that names no memory needs none; guests leave it out even where the lift has one for its parameters.
-    trap_if(
-        options.string_encoding != callee.string_encoding
-        or (options.memory is not callee.memory and options.memory is not NO_MEMORY),
-        "invalid task.return options: they are not those of the current task",
-    )
+    if options.string_encoding != callee.string_encoding or (
+        options.memory is not callee.memory and options.memory is not NO_MEMORY
+    ):
+        raise Trap("invalid task.return options: they are not those of the current task")
     task.return_(lift(options, flat_args))
 
 
@@ -366,10 +367,12 @@ def canon_thread_index(thread: Thread) -> int:
     return thread_index(thread)
 
 
-def canon_thread_new_indirect(thread: Thread, table: FuncTable, func_index: int, argument: int) -> int:
+def canon_thread_new_indirect(
+    thread: Thread, table: FuncTable, start_type: CoreFuncType, func_index: int, argument: int
+) -> int:
     task = thread.task
     task.inst.check_may_leave()
-    func = table.get(func_index)
+    func = table.get(func_index, start_type)
     if func is None:
         raise Trap(f"uninitialized element: the table has no function at {func_index}")
     new_thread = Thread(task, run_explicit_thread(task, func, argument))
@@ -419,7 +422,7 @@ def get_promotable(thread: Thread, index: int) -> Thread | None:
     inst = thread.task.inst
     inst.check_may_leave()
     other = inst.threads.get(index)
-    if other.ready is None or not other.ready():
+    if not other.is_ready:
         return None
     other.stop_waiting()
     return other
@@ -442,7 +445,7 @@ def canon_thread_yield_then_promote(thread: Thread, index: int) -> Routine[int]:
 def canon_error_context_new(options: CanonicalOptions, abi: AbiOptions, pointer: int, length: int) -> int:
     options.inst.check_may_leave()
     message = load_string(options, pointer, length, abi)
-    return options.inst.handles.add(ErrorContext(message))
+    return options.inst.handles.add(ErrorContext(message[:MAX_DEBUG_MESSAGE]))
 
 
 def get_error_context(inst: ComponentInstance, index: int) -> ErrorContext:
@@ -456,7 +459,9 @@ def get_error_context(inst: ComponentInstance, index: int) -> ErrorContext:
 def canon_error_context_debug_message(
     options: CanonicalOptions, store_message: Callable[[Any, Any, int], None], index: int, pointer: int
 ) -> None:
-    store_message(options, get_error_context(options.inst, index).debug_message, pointer)
+    message = get_error_context(options.inst, index).debug_message
+    trap_if(pointer % 4, f"the buffer for a debug message at {pointer:#x} is not aligned to 4")
+    store_message(options, message, pointer)
 
 
 def canon_error_context_drop(inst: ComponentInstance, index: int) -> None:

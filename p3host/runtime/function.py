@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..abi.layout import MAX_FLAT_ASYNC_PARAMS, MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, flatten_count
 from ..abi.lift import compile_lift, compile_lift_result
@@ -30,6 +30,9 @@ class CallbackCode(IntEnum):
     EXIT = 0
     YIELD = 1
     WAIT = 2
+
+
+EXIT: Final = CallbackCode.EXIT
 
 
 class LiftedType:
@@ -103,8 +106,9 @@ def run_implicit_thread(task: Task) -> Routine[None]:
     inst = task.inst
     lifted = func.lifted
     thread = task.implicit_thread
-    if not (yield from task.enter()):
+    if task.is_kept_out() and not (yield from task.wait_to_enter()):
         return
+    task.enter()
     options = func.options.with_scope(task) if lifted.borrows else func.options
     try:
         flat_args = lifted.lower_params(options, task.start())
@@ -125,7 +129,7 @@ def run_implicit_thread(task: Task) -> Routine[None]:
 
     callback = func.callback
     if callback is not None:
-        while result != CallbackCode.EXIT:
+        while result != EXIT:
             code = result & 0xF
             inst.release_exclusive()
             if code == CallbackCode.WAIT:
@@ -150,6 +154,7 @@ def refuse_arguments(task: Task, error: Exception) -> None:
     """The host gave arguments of the wrong shape: the call fails, and no guest is harmed, as none has run yet."""
     task.state = TaskState.RESOLVED
     task.num_borrows = 0
+    task.give_back()
     task.exit()
     task.call.on_fail(error)
 
@@ -236,5 +241,9 @@ def finish_async_lower(subtask: Subtask) -> int:
     if subtask.resolved:
         subtask.deliver_resolve()
         return SubtaskState.RETURNED
+    store = subtask.options.store
+    if store.num_pending_subtasks >= store.max_tasks:
+        raise Trap(f"more than {store.max_tasks} calls of imports are in progress")
+    store.num_pending_subtasks += 1
     subtask.index = subtask.options.inst.handles.add(subtask)
     return subtask.state | subtask.index << 4

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import Trap
 from .table import Table
+from .task import PENDING_CANCEL
 
 if TYPE_CHECKING:
     from .resource import ResourceHandle
     from .store import Store
+    from .task import Task
     from .thread import Thread
     from .waitable import Waitable, WaitableSet
 
@@ -36,12 +38,14 @@ class ComponentInstance:
 
     At most one thread that needs exclusivity (of a sync lift or a callback lift) is inside at a time:
     `exclusive_thread`. Threads that wait for nothing else stand in `exclusive_queue`. Threads of tasks that were not
-    let in yet stand in `entry_queue`.
+    let in yet stand in `entry_queue`, tasks that the host will ask to cancel when the instance is free in
+    `cancel_queue`.
     """
 
     __slots__ = (
         "ancestry",
         "backpressure",
+        "cancel_queue",
         "entry_queue",
         "exclusive_queue",
         "exclusive_thread",
@@ -63,9 +67,10 @@ class ComponentInstance:
         self.may_enter = True
         self.may_leave = True
         self.backpressure = 0
+        self.cancel_queue: deque[Task] = deque()
         self.num_waiting_to_enter = 0
         self.exclusive_thread: Thread | None = None
-        self.exclusive_queue: deque[Thread] = deque()
+        self.exclusive_queue: dict[Thread, None] = {}
         self.entry_queue: dict[Thread, None] = {}
 
     def enter_from(self, caller: ComponentInstance | None) -> tuple[ComponentInstance, ...]:
@@ -90,14 +95,21 @@ class ComponentInstance:
 
     def release_exclusive(self) -> None:
         self.exclusive_thread = None
-        self.offer_exclusive()
+        while self.cancel_queue:
+            task = self.cancel_queue.popleft()
+            if task.state is PENDING_CANCEL:
+                self.store.post(None, task.retry_cancellation)
+                break
+        if self.exclusive_queue:
+            self.offer_exclusive()
 
     def offer_exclusive(self) -> None:
         """Wakes the first of those that wait only for the instance to be free. One that can't use the chance when its
         turn comes offers it again."""
         while self.exclusive_thread is None and self.exclusive_queue:
-            thread = self.exclusive_queue.popleft()
-            if thread.wants_exclusive and thread.ready is not None and thread.ready():
+            thread = next(iter(self.exclusive_queue))
+            del self.exclusive_queue[thread]
+            if thread.wants_exclusive and thread.is_ready:
                 thread.wake()
                 return
 

@@ -13,7 +13,7 @@ from ..abi.context import Memory
 from ..errors import Trap, trap_if
 from ..types import BorrowType, FutureType, OwnType, StreamType, StringEncoding
 from .instance import ComponentInstance, ErrorContext
-from .resource import Resource, ResourceHandle, RuntimeResource, get_handle
+from .resource import Resource, ResourceHandle, get_handle
 from .stream import ReadableFutureEnd, ReadableStreamEnd
 from .task import Subtask, Task
 
@@ -117,7 +117,9 @@ class CanonicalOptions:
         trap_if(handle.num_lends, f"cannot give up the handle {index} while it is lent out")
         trap_if(not handle.own, f"cannot pass the borrowed handle {index} as an own")
         self.inst.handles.remove(index)
-        return self.lift_resource(resource, handle.rep, True)
+        return (
+            handle.rep if resource.impl is None else self.store.edge.wrap_resource(Resource(resource, handle.rep, True))
+        )
 
     def lift_borrow(self, index: int, t: BorrowType) -> Any:
         resource = self.store.resources[t.resource.slot]
@@ -125,10 +127,14 @@ class CanonicalOptions:
         if self.scope is not None:
             assert isinstance(self.scope, Subtask)
             self.scope.add_lender(handle)
-        return self.lift_resource(resource, handle.rep, False)
-
-    def lift_resource(self, resource: RuntimeResource, rep: Any, own: bool) -> Any:
-        return rep if resource.impl is None else self.store.edge.wrap_resource(Resource(resource, rep, own))
+        if resource.impl is None:
+            return handle.rep
+        borrowed = Resource(resource, handle.rep, own=False)
+        if self.scope is not None:
+            self.scope.borrowed = [*(self.scope.borrowed or ()), borrowed]
+        else:
+            self.store.borrowed.append(borrowed)
+        return self.store.edge.wrap_resource(borrowed)
 
     def lower_own(self, value: Any, t: OwnType) -> int:
         resource = self.store.resources[t.resource.slot]
@@ -153,6 +159,7 @@ class CanonicalOptions:
             if given.resource is not resource or not given.alive:
                 raise TypeError(f"expected a borrow<{resource.name}>, got {value!r}")
             rep = given.rep
+            scope.borrow(given)
             if resource.impl is self.inst:
                 assert isinstance(rep, int)
                 return rep

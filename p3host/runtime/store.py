@@ -20,8 +20,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Trap
-from ..types import FuncType, FutureType, StreamType
+from ..types import CoreFuncType, FuncType, FutureType, StreamType
 from .instance import ComponentInstance, leave
+from .resource import ResourceHandle
 from .task import Call, Subtask, Task
 from .thread import CoreFunc, Thread, always
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .stream import Shared
 
 DEFAULT_MAX_HANDLES = 1_000_000
+DEFAULT_MAX_TASKS = 30_000  # each may need a suspended stack, and the kernel has about as many for a process
 
 
 class HostEdge(Protocol):
@@ -50,7 +52,10 @@ class HostEdge(Protocol):
 class FuncTable(Protocol):
     """A guest's table of functions. `get` gives None for a null, and traps out of bounds or for other core types."""
 
-    def get(self, index: int) -> CoreFunc | None: ...
+    def get(self, index: int, t: CoreFuncType) -> CoreFunc | None: ...
+
+
+NO_VALUES = FuncType((), None)
 
 
 class HostEntry:
@@ -61,7 +66,7 @@ class HostEntry:
     def __init__(self, name: str, inst: ComponentInstance) -> None:
         self.name = name
         self.inst = inst
-        self.type = FuncType((), None)
+        self.type = NO_VALUES
         self.needs_exclusive = False
         self.options = None
 
@@ -86,7 +91,8 @@ NO_CALL = NoCall()
 
 class Store:
     """`choose(n)` picks one of n possibilities wherever the specification leaves a choice; without it the first one is
-    taken, in order of arrival. `slice_seconds` bounds one tick."""
+    taken, in order of arrival. `slice_seconds` bounds one tick. `max_handles` bounds each table of an instance,
+    `max_tasks` the threads that have begun, and the calls that guests have started and that go on."""
 
     def __init__(
         self,
@@ -95,11 +101,13 @@ class Store:
         choose: Callable[[int], int] | None = None,
         slice_seconds: float = 0.01,
         max_handles: int = DEFAULT_MAX_HANDLES,
+        max_tasks: int = DEFAULT_MAX_TASKS,
     ) -> None:
         self.edge = edge
         self.choose = choose
         self.slice_seconds = slice_seconds
         self.max_handles = max_handles
+        self.max_tasks = max_tasks
         self.instances: list[ComponentInstance] = []
         self.resources: list[RuntimeResource] = []
         self.options: list[CanonicalOptions] = []
@@ -113,6 +121,8 @@ class Store:
         self.held: Subtask | None = None
         self.current: Thread | None = None
         self.threads: dict[Thread, None] = {}  # those that have begun and not ended
+        self.borrowed: list[Resource] = []  # guests' resources that a host function sees which answers at once
+        self.num_pending_subtasks = 0  # those in handle tables that have not resolved
         self.ticking = False
         self.trap: Trap | None = None
         self.on_poison: Callable[[BaseException], None] = ignore_poison
@@ -172,6 +182,30 @@ class Store:
         self.preempted = None
         self.held = None
         self.on_poison(error)
+        for failure in self.release_resources():
+            self.trap.add_note(f"then closing a resource of the host failed: {failure!r}")
+
+    def release_resources(self) -> list[Exception]:
+        """Gives the host and other stores back what guests own of theirs. Returns what host destructors raised."""
+        failures: list[Exception] = []
+        for inst in self.instances:
+            for handle in inst.handles:
+                if not isinstance(handle, ResourceHandle) or not handle.own:
+                    continue
+                resource = handle.resource
+                if resource.drop is not None and (resource.impl is None or resource.impl.store is not self):
+                    handle.own = False
+                    try:
+                        resource.drop(handle.rep)
+                    except Exception as failure:
+                        failures.append(failure)
+        return failures
+
+    def end_borrows(self) -> None:
+        """The end of a call that the host answered at once: what it was lent is not its any more."""
+        for resource in self.borrowed:
+            resource.alive = False
+        self.borrowed.clear()
 
     # What the tick does
 
@@ -241,7 +275,7 @@ class Store:
             leave(entered)
 
     def next_ready_in(self, inst: ComponentInstance) -> Thread | None:
-        """Takes the next thread of an instance out of the queue that could go on during a call of a sync type: none that
+        """Takes a thread of an instance out of the queue that could go on during a call of a sync type: none that
         needs the instance exclusively, as that call stands in the middle of its stack, or that was not let in yet."""
         for queue in (self.queue, self.yielded):
             ready = [
@@ -251,8 +285,7 @@ class Store:
                 and thread is not inst.exclusive_thread
                 and not thread.wants_exclusive
                 and thread not in inst.entry_queue
-                and thread.ready is not None
-                and thread.ready()
+                and thread.is_ready
             ]
             if ready:
                 thread = ready[self.choose(len(ready)) if self.choose else 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from ..errors import Exit, Trap, trap_if
 from .thread import Routine, Thread
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .function import LoweredFunc
     from .instance import ComponentInstance
     from .options import CanonicalOptions
-    from .resource import ResourceHandle
+    from .resource import Resource, ResourceHandle
 
 
 class Cancelled(Enum):
@@ -61,6 +61,14 @@ class TaskState(Enum):
     RESOLVED = 5
 
 
+# A member of an enumeration by a global name costs a tenth of one that is looked up in its class.
+INITIAL: Final = TaskState.INITIAL
+STARTED: Final = TaskState.STARTED
+PENDING_CANCEL: Final = TaskState.PENDING_CANCEL
+CANCEL_DELIVERED: Final = TaskState.CANCEL_DELIVERED
+RESOLVED: Final = TaskState.RESOLVED
+
+
 class Function(Protocol):
     """What a task has to know of the function that it is a call of."""
 
@@ -83,46 +91,54 @@ class Function(Protocol):
 class Task:
     """One call of a lifted function, as the callee sees it."""
 
-    __slots__ = ("call", "func", "implicit_thread", "inst", "num_borrows", "state", "threads")
+    __slots__ = ("borrowed", "call", "func", "implicit_thread", "inst", "num_borrows", "state", "threads")
 
     def __init__(self, func: Function, call: Call) -> None:
         self.func = func
         self.inst = func.inst
         self.call = call
-        self.state = TaskState.INITIAL
+        self.state = INITIAL
         self.num_borrows = 0
+        self.borrowed: list[Resource] | None = None  # what the host holds and lends to this call
         self.threads: list[Thread] = []
         self.implicit_thread: Thread
 
-    def enter(self) -> Routine[bool]:
-        """Waits until backpressure and others let the implicit thread in; False if it was cancelled before."""
+    def is_kept_out(self) -> bool:
+        """Whether backpressure, or those that are inside or came first, keep the implicit thread from entering."""
+        inst, func = self.inst, self.func
+        return func.type.is_async and (
+            inst.backpressure > 0
+            or (func.needs_exclusive and inst.exclusive_thread is not None)
+            or inst.num_waiting_to_enter > 0
+        )
+
+    def wait_to_enter(self) -> Routine[bool]:
+        """Waits until the implicit thread may enter; False if it was cancelled before."""
         inst = self.inst
         thread = self.implicit_thread
-        exclusive = self.func.needs_exclusive
-        if self.func.type.is_async:
-            if (
-                inst.backpressure > 0
-                or (exclusive and inst.exclusive_thread is not None)
-                or inst.num_waiting_to_enter > 0
-            ):
-                inst.num_waiting_to_enter += 1
-                inst.entry_queue[thread] = None
-                cancelled = yield from thread.wait_until(
-                    lambda: inst.backpressure == 0, True, "being let into its instance", exclusive
-                )
-                del inst.entry_queue[thread]
-                inst.num_waiting_to_enter -= 1
-                if cancelled:
-                    self.cancel()
-                    return False
-            if exclusive:
-                inst.exclusive_thread = thread
-        self.register_thread(thread)
-        return True
+        inst.num_waiting_to_enter += 1
+        inst.entry_queue[thread] = None
+        cancelled = yield from thread.wait_until(
+            lambda: inst.backpressure == 0, True, "being let into its instance", self.func.needs_exclusive
+        )
+        del inst.entry_queue[thread]
+        inst.num_waiting_to_enter -= 1
+        if cancelled:
+            self.cancel()
+        return not cancelled
+
+    def enter(self) -> None:
+        """The beginning of the implicit thread's work in the instance."""
+        if self.func.needs_exclusive and self.func.type.is_async:
+            self.inst.exclusive_thread = self.implicit_thread
+        self.register_thread(self.implicit_thread)
 
     def register_thread(self, thread: Thread) -> None:
+        store = self.inst.store
+        if len(store.threads) >= store.max_tasks:
+            raise Trap(f"more than {store.max_tasks} tasks or threads are in progress")
         self.threads.append(thread)
-        self.inst.store.threads[thread] = None
+        store.threads[thread] = None
 
     def exit(self) -> None:
         """The end of the implicit thread."""
@@ -135,60 +151,83 @@ class Task:
     def unregister_thread(self, thread: Thread) -> None:
         self.threads.remove(thread)
         del self.inst.store.threads[thread]
-        if not self.threads:
-            trap_if(
-                self.state is not TaskState.RESOLVED,
-                f"{self.describe()} ended without calling task.return or task.cancel",
-            )
+        if not self.threads and self.state is not RESOLVED:
+            raise Trap(f"{self.describe()} ended without calling task.return or task.cancel")
         if thread.index:
             self.inst.threads.remove(thread.index)
 
     def request_cancellation(self, caller: ComponentInstance | None) -> None:
-        if self.state is TaskState.INITIAL:
-            self.state = TaskState.CANCEL_DELIVERED
+        if self.state is INITIAL:
+            self.state = CANCEL_DELIVERED
             self.implicit_thread.resume(True)
             return
-        if self.state is not TaskState.STARTED:
+        if self.state is not STARTED:
             return
         inst = self.inst
         candidates = [thread for thread in self.threads if thread.cancellable and not thread.running]
         if self.func.needs_exclusive and inst.exclusive_thread not in (None, self.implicit_thread):
             candidates = [thread for thread in candidates if thread is not self.implicit_thread]
         if candidates and inst.may_enter_from(caller):
-            self.state = TaskState.CANCEL_DELIVERED
+            self.state = CANCEL_DELIVERED
             choose = inst.store.choose
             thread = candidates[choose(len(candidates)) if choose else 0]
             entered = inst.enter_from(caller)
             thread.resume(True)
             inst.store.when_thawed_leave(entered)
         else:
-            self.state = TaskState.PENDING_CANCEL
+            self.state = PENDING_CANCEL
+            if caller is None and self.implicit_thread.cancellable:
+                inst.cancel_queue.append(self)
+
+    def retry_cancellation(self) -> None:
+        """The host may choose when it asks for a cancellation. So where it could not be delivered as another task was
+        inside, the host asks again when that one has left, unless a cancellation point came first."""
+        if self.state is PENDING_CANCEL:
+            self.state = STARTED
+            self.request_cancellation(None)
 
     def deliver_pending_cancel(self, cancellable: bool) -> bool:
-        if cancellable and self.state is TaskState.PENDING_CANCEL:
-            self.state = TaskState.CANCEL_DELIVERED
+        if cancellable and self.state is PENDING_CANCEL:
+            self.state = CANCEL_DELIVERED
             return True
         return False
 
     def start(self) -> Sequence[Any]:
-        assert self.state is TaskState.INITIAL
-        self.state = TaskState.STARTED
+        assert self.state is INITIAL
+        self.state = STARTED
         return self.call.on_start()
 
     def return_(self, result: Any) -> None:
-        trap_if(self.state is TaskState.RESOLVED, "task.return called after the task was resolved")
-        self.check_borrows()
-        self.state = TaskState.RESOLVED
+        if self.state is RESOLVED:
+            raise Trap("task.return called after the task was resolved")
+        if self.num_borrows:
+            self.check_borrows()
+        self.state = RESOLVED
+        if self.borrowed is not None:
+            self.give_back()
         self.call.on_resolve(result)
 
     def cancel(self) -> None:
-        trap_if(self.state is not TaskState.CANCEL_DELIVERED, "task.cancel called without a cancellation delivered")
+        trap_if(self.state is not CANCEL_DELIVERED, "task.cancel called without a cancellation delivered")
         self.check_borrows()
-        self.state = TaskState.RESOLVED
+        self.state = RESOLVED
+        self.give_back()
         self.call.on_resolve(CANCELLED)
 
+    def borrow(self, resource: Resource) -> None:
+        resource.num_lends += 1
+        if self.borrowed is None:
+            self.borrowed = []
+        self.borrowed.append(resource)
+
+    def give_back(self) -> None:
+        for resource in self.borrowed or ():
+            resource.num_lends -= 1
+        self.borrowed = None
+
     def check_borrows(self) -> None:
-        trap_if(self.num_borrows, f"borrow handles still remain at the end of the call: {self.num_borrows}")
+        if self.num_borrows:
+            raise Trap(f"borrow handles still remain at the end of the call: {self.num_borrows}")
 
     def describe(self) -> str:
         return f"the task of {self.func.name!r}"
@@ -206,6 +245,7 @@ class Subtask(Waitable):
     """One call of a lowered function, as the caller sees it. `options` is the caller's side of the values."""
 
     __slots__ = (
+        "borrowed",
         "cancellation_requested",
         "context",
         "failure",
@@ -230,6 +270,7 @@ class Subtask(Waitable):
         self.state = SubtaskState.STARTING
         self.on_cancel: OnCancel | None = None
         self.lenders: list[ResourceHandle] | None = []
+        self.borrowed: list[Resource] | None = None  # what the host sees of guests' resources, while the call lasts
         self.cancellation_requested = False
         self.flat_result: int | float | None = None
         self.index = 0  # in the handle table, once an async lower has put it there
@@ -247,7 +288,11 @@ class Subtask(Waitable):
         return self.func.lift_params(self.options, self.flat_args)
 
     def on_resolve(self, result: Any) -> None:
+        if self.borrowed is not None:
+            for resource in self.borrowed:
+                resource.alive = False
         if self.index:
+            self.options.store.num_pending_subtasks -= 1
             self.set_pending_event(self.event)
         if result is CANCELLED:
             assert self.cancellation_requested
@@ -255,7 +300,10 @@ class Subtask(Waitable):
             self.state = SubtaskState.CANCELLED_BEFORE_STARTED if starting else SubtaskState.CANCELLED_BEFORE_RETURNED
         else:
             assert self.state is SubtaskState.STARTED
-            self.flat_result = self.func.lower_result(self.options, result, self.flat_args)
+            try:
+                self.flat_result = self.func.lower_result(self.options, result, self.flat_args)
+            except (TypeError, ValueError) as error:
+                raise failed_call(self.func.name, error) from error
             self.state = SubtaskState.RETURNED
         if not self.index:
             self.thread.wake()

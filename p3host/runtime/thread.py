@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from enum import Enum
 from types import GeneratorType
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from .task import Task
@@ -33,8 +33,13 @@ class Status(Enum):
     PREEMPTED = 3
 
 
+DONE: Final = Status.DONE
+SUSPENDED: Final = Status.SUSPENDED
+
+
 class Fiber(Protocol):
-    """One call of core wasm on a stack of its own. A step raises what ended the call otherwise, as a `Trap`."""
+    """One call of core wasm on a stack of its own. A step raises what ended the call otherwise, as a `Trap`. One that
+    is done, or has raised, holds nothing any more; `close` is for those that will not go on."""
 
     result: Any
 
@@ -115,6 +120,13 @@ class Thread:
     def suspended(self) -> bool:
         return not self.running and self.ready is None and bool(self.stack)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it waits, and what it waits for is there."""
+        if self.ready is None or not self.ready():
+            return False
+        return not self.wants_exclusive or self.task.inst.exclusive_thread is None
+
     # What the thread asks of itself: routines that block
 
     def wait_until(
@@ -170,17 +182,14 @@ class Thread:
 
     def take_turn(self) -> bool:
         """Whether a thread whose turn has come can run. One that can't is woken again when that changes."""
-        if self.ready is None:
-            return False
+        if self.is_ready:
+            return True
         inst = self.task.inst
-        if not self.ready():
-            if self.wants_exclusive:
-                inst.offer_exclusive()
-            return False
         if self.wants_exclusive and inst.exclusive_thread is not None:
-            inst.exclusive_queue.append(self)
-            return False
-        return True
+            inst.exclusive_queue[self] = None
+        else:
+            inst.offer_exclusive()  # it may have been offered to this thread, which can't use it any more
+        return False
 
     def resume_later(self) -> None:
         self.start_waiting(always, "its next turn")
@@ -252,11 +261,10 @@ class Thread:
                         stack.pop()
                         error = raised
                         continue
-                    if status is Status.DONE:
+                    if status is DONE:
                         stack.pop()
                         value, error = top.result, None
-                        top.close()
-                    elif status is Status.SUSPENDED:
+                    elif status is SUSPENDED:
                         if self.request is BLOCK:
                             self.running = False
                         else:

@@ -104,7 +104,7 @@ class WaitableSet:
         return next(iter(self.pending)).get_pending_event()
 
     def wait_for_event(self, thread: Thread, cancellable: bool, wants_exclusive: bool = False) -> Routine[Event]:
-        """Blocks the thread until a member has an event, and delivers that event. One that is there already is delivered
+        """Blocks the thread until a member has an event, and delivers it. One that is already there is delivered
         without blocking, except between two callbacks, where others of the instance are to have their turn."""
         if self.pending and not cancellable:
             choose = self.store.choose

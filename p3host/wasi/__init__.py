@@ -11,12 +11,6 @@ from dataclasses import dataclass, field
 from . import command
 from .clock import LoopClock, MonotonicClock, RealTime, SystemClock
 from .filesystem import Directory, Filesystem
-from .p2 import cli as p2_cli
-from .p2 import clocks as p2_clocks
-from .p2 import filesystem as p2_filesystem
-from .p2 import io as p2_io
-from .p2 import random as p2_random
-from .p2 import sockets as p2_sockets
 from .p3 import cli as p3_cli
 from .p3 import clocks as p3_clocks
 from .p3 import filesystem as p3_filesystem
@@ -64,8 +58,9 @@ class Wasi:
         output_sink(self.stdout, STDOUT)
         output_sink(self.stderr, STDERR)
 
-    def interfaces(self) -> Mapping[str, object]:
-        """The providers for one instantiation, by interface name and major version: "wasi:cli/exit@0.3"."""
+    def interfaces(self, with_p2: bool = True) -> Mapping[str, object]:
+        """The providers for one instantiation, by interface name and major version: "wasi:cli/exit@0.3". Those of WASI
+        0.2 can be left out: a command that needs none starts sooner."""
         environment = command.Environment(self.args, self.env, self.initial_directory)
         terminals = command.Terminals(
             is_terminal(self.stdin, STDIN), is_terminal(self.stdout, STDOUT), is_terminal(self.stderr, STDERR)
@@ -75,15 +70,6 @@ class Wasi:
         stdout = output_sink(self.stdout, STDOUT)
         stderr = output_sink(self.stderr, STDERR)
         filesystem = Filesystem(self.directories)
-        p2: dict[str, object] = {
-            **shared,
-            **p2_cli.interfaces(stdin, stdout, stderr),
-            **p2_clocks.interfaces(self.monotonic_clock, self.system_clock),
-            **p2_filesystem.interfaces(filesystem),
-            **p2_io.interfaces(),
-            **p2_random.interfaces(self.random),
-            **p2_sockets.interfaces(),
-        }
         p3: dict[str, object] = {
             **shared,
             **p3_cli.interfaces(stdin, stdout, stderr),
@@ -91,6 +77,11 @@ class Wasi:
             **p3_filesystem.interfaces(filesystem),
             **p3_random.interfaces(self.random),
         }
-        return {f"{name}@0.2": provider for name, provider in p2.items()} | {
-            f"{name}@0.3": provider for name, provider in p3.items()
-        }
+        provided = {f"{name}@0.3": provider for name, provider in p3.items()}
+        if with_p2:
+            from . import p2
+
+            clocks = self.monotonic_clock, self.system_clock
+            p2_interfaces = {**shared, **p2.interfaces((stdin, stdout, stderr), clocks, filesystem, self.random)}
+            provided |= {f"{name}@0.2": provider for name, provider in p2_interfaces.items()}
+        return provided

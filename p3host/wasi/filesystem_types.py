@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Any
+
+from ..records import Record
 
 ERROR_LABELS = {
     errno.EACCES: "access",
@@ -110,16 +111,14 @@ SYNC_FLAGS = {
 }
 
 
-@dataclass(frozen=True)
-class Timestamp:
+class Timestamp(Record):
     """`datetime` of WASI 0.2 and `instant` of 0.3: since 1970-01-01T00:00:00Z; seconds may be negative in 0.3."""
 
     seconds: int
     nanoseconds: int
 
 
-@dataclass(frozen=True)
-class DescriptorStat:
+class DescriptorStat(Record):
     """`descriptor-stat`; the size is in bytes."""
 
     type: Any
@@ -130,13 +129,11 @@ class DescriptorStat:
     status_change_timestamp: Timestamp | None
 
 
-@dataclass(frozen=True)
-class DirectoryEntry:
+class DirectoryEntry(Record):
     type: Any
     name: str
 
 
-@dataclass(frozen=True)
-class MetadataHashValue:
+class MetadataHashValue(Record):
     lower: int
     upper: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+
 from measure import GUESTS, Row, Scale, best, repeated, repeated_plain
 from wasmtime_components import wasmtime_exports
 
@@ -26,7 +27,7 @@ async def lists(scale: Scale) -> list[Row]:
 
             echoed, copied = await best(
                 scale,
-                scale.count(100_000_000 // (size + 100_000)),
+                scale.count(20_000_000 // (size + 100_000)),
                 repeated(echo, data),
                 repeated_plain(copy_twice, data, target),
             )
@@ -42,7 +43,7 @@ async def lists(scale: Scale) -> list[Row]:
 
 async def streams(scale: Scale) -> list[Row]:
     component = Component.load(GUESTS / "text/streams.wat")
-    total = scale.count(1 << 28) // PIECE * PIECE + PIECE
+    total = scale.count(1 << 25) // PIECE * PIECE + PIECE
     rows: list[Row] = []
     async with component.instantiate() as instance:
         sink, source = instance.exports["sink"], instance.exports["source"]

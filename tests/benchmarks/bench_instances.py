@@ -32,7 +32,7 @@ async def instances(scale: Scale) -> list[Row]:
             assert await pool[number % POOL].exports.sleep_echo(0, TEXT) == ECHOED
 
     pool = [component.instantiate(imports, wasi=Wasi()) for _ in range(POOL)]
-    count = scale.count(50)
+    count = scale.count(10)
     instantiate_core = CoreInstances(component).instantiate
     made, core = await best(scale, count, repeated(fresh), repeated_plain(instantiate_core))
     (called,) = await best(scale, count, repeated(fresh_called))

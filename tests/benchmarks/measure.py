@@ -16,10 +16,11 @@ GUESTS = Path(__file__).parents[2] / "guests"
 
 @dataclass(frozen=True)
 class Scale:
-    """How much to measure. `count` makes a number of repetitions, `rounds` is how often the best is looked for."""
+    """How much to measure. `count` makes a number of repetitions, `rounds` is how often the best is looked for: many
+    short rounds find a quiet moment on a busy machine too."""
 
     factor: float = 1.0
-    rounds: int = 7
+    rounds: int = 40
     backend: str = "asyncio"
 
     def count(self, usual: int) -> int:
@@ -78,7 +79,8 @@ def print_table(rows: list[Row]) -> None:
     lines = [HEAD, *(row.cells() for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        sys.stdout.write(text.rstrip() + "\n")
 
 
 Measured = Callable[[int], Awaitable[None]]

@@ -1,12 +1,13 @@
 """Measures p3host beside wasmtime-py, plain Python and the event loop, and prints a table.
 
-python tests/benchmarks/run.py [--backend asyncio|trio] [--quick] [SUBJECT...]
+python tests/benchmarks/run.py [--backend asyncio|trio] [--quick | --tiny] [SUBJECT...]
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import anyio
 from bench_bytes import lists, streams
@@ -14,7 +15,7 @@ from bench_calls import exports, imports
 from bench_instances import instances
 from bench_startup import startup
 from bench_tasks import commands, suspended
-from measure import Row, Scale, print_table
+from measure import TINY, Row, Scale, print_table
 from processes import in_fresh_process
 
 SUBJECTS: dict[str, Callable[[Scale], Awaitable[list[Row]]]] = {
@@ -31,11 +32,14 @@ def main() -> None:
     parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"{', '.join(SUBJECTS)}; all without one")
     parser.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio")
     parser.add_argument("--quick", action="store_true", help="one round of a tenth of the work")
+    parser.add_argument("--tiny", action="store_true", help="as little as there can be: to see that it runs")
     options = parser.parse_args()
     unknown = [subject for subject in options.subjects if subject not in SUBJECTS]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(SUBJECTS)}")
-    scale = Scale(0.1, 1, options.backend) if options.quick else Scale(backend=options.backend)
+    scale = Scale(backend=options.backend)
+    if options.quick or options.tiny:
+        scale = replace(scale, factor=TINY.factor if options.tiny else 0.1, rounds=1)
     rows: list[Row] = []
     for subject in options.subjects or SUBJECTS:
         rows += in_fresh_process(measure, subject, scale)

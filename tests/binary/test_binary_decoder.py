@@ -376,9 +376,9 @@ def test_core_modules_are_views_of_the_input() -> None:
 
 def test_a_large_component_is_decoded_fast() -> None:
     data = component(section(1, MODULE + bytes(3_000_000)), *[types(*[b"\x70\x7d"] * 100)] * 100)
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert len(decode(data).definitions) == 10_001
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 0.5
 
 
 @pytest.mark.parametrize(

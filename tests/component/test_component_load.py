@@ -46,7 +46,7 @@ async def test_component_is_loaded_from(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["c1/c1.wasm", "go-hello/go-hello.wasm"])
 def test_truncated_file_is_a_decode_error(name: str) -> None:
     data = (GUESTS / name).read_bytes()
-    for size in (0, 3, 8, 9, 100, len(data) // 2, len(data) - 1):
+    for size in (0, 3, 7, 9, 100, len(data) // 2, len(data) - 1):
         with pytest.raises(DecodeError) as raised:
             Component.load(data[:size])
         assert raised.value.offset <= size
@@ -145,7 +145,7 @@ async def test_interface_is_any_object_with_its_functions(provider: object, name
 
 
 async def test_missing_wasi_is_listed_like_any_import() -> None:
-    with pytest.raises(LinkError, match="wasi:clocks/monotonic-clock@0.3.0"):
+    with pytest.raises(LinkError, match=r"wasi:clocks/monotonic-clock@0\.3\.0"):
         Component.load(GUESTS / "go-reactor/go-reactor.wasm").instantiate({"wait": wait, "lookup": wait})
 
 
@@ -186,7 +186,7 @@ async def test_error_of_the_body_comes_as_it_is() -> None:
 
 async def test_unknown_export_is_told_with_those_that_are_known() -> None:
     async with load(ADD).instantiate() as instance:
-        with pytest.raises(AttributeError, match="no 'substract'.*add"):
+        with pytest.raises(AttributeError, match=r"no 'substract'.*add"):
             _ = instance.exports.substract
         with pytest.raises(KeyError, match="substract"):
             _ = instance.exports["substract"]

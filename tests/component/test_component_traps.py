@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
-from guest_text import behaviours, callback_export, component_text, load, stackful_export, sync_export
+from guest_text import behaviours, callback_export, component_text, let_others_run, load, stackful_export, sync_export
 
 from p3host import Deadlock, MachineLimits, Trap
 
@@ -31,14 +31,14 @@ async def test_trap_reaches_every_pending_caller_with_an_error_of_its_own() -> N
         async with anyio.create_task_group() as group:
             for function in (exports.nap, exports.nap, exports.nap_stackful, exports.nap_anyway):
                 group.start_soon(call, function)
-            await anyio.wait_all_tasks_blocked()
+            await let_others_run()
             with pytest.raises(Trap, match="unreachable") as raised:
                 await exports.trap()
             failures.append(raised.value)
         assert len({id(failure) for failure in failures}) == 5
         assert all("Main!" in failure.backtrace for failure in failures)
         for _ in range(2):
-            with pytest.raises(Trap, match="cannot enter.*unreachable") as later:
+            with pytest.raises(Trap, match=r"cannot enter.*unreachable") as later:
                 await exports.add(1, 2)
             failures.append(later.value)
         assert len({id(failure) for failure in failures}) == 7
@@ -60,7 +60,7 @@ async def test_recursion_without_end_is_a_trap() -> None:
     async with behaviours().instantiate({"wait": wait}) as instance:
         with pytest.raises(Trap, match="call stack exhausted") as raised:
             await instance.exports.recurse()
-        assert "more" in raised.value.backtrace
+        assert raised.value.backtrace.count("Main!recurse") > 5
 
 
 async def test_memory_beyond_its_limit_is_refused_to_the_guest() -> None:
@@ -226,16 +226,24 @@ async def test_deadlock_is_reported_with_who_waits_for_what(name: str) -> None:
 
 
 async def test_deadlock_is_no_matter_while_a_host_function_runs() -> None:
-    async with behaviours().instantiate({"wait": wait}, detect_deadlock=True) as instance:
-        async with anyio.create_task_group() as group:
-            group.start_soon(instance.exports.nap, 30)
+    results = []
 
-            async def forever() -> None:
-                with pytest.raises(Deadlock):
-                    await instance.exports.forever()
+    async def nap(ms: int) -> None:
+        results.append(await instance.exports.nap(ms))
 
-            group.start_soon(forever)
-            assert await instance.exports.nap(10) == 10
+    async def forever() -> None:
+        with pytest.raises(Deadlock):
+            await instance.exports.forever()
+
+    async with (
+        behaviours().instantiate({"wait": wait}, detect_deadlock=True) as instance,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(nap, 30)
+        group.start_soon(nap, 10)
+        await let_others_run()
+        group.start_soon(forever)
+    assert results == [10, 30]
 
 
 async def test_without_detection_a_deadlocked_call_waits_until_it_is_cancelled() -> None:

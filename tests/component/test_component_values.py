@@ -233,5 +233,5 @@ async def test_wrong_number_of_arguments_is_a_type_error() -> None:
 async def test_host_function_with_a_result_of_the_wrong_type_traps_with_the_place() -> None:
     component = load(passing_on("(type $t (list u8))", '(param "v" $t)', "(result $t)"))
     async with component.instantiate({"host": lambda value: [1, 2, 999]}) as instance:
-        with pytest.raises(Trap, match="host.*999"):
+        with pytest.raises(Trap, match=r"host.*999"):
             await instance.exports.echo(b"")

@@ -170,7 +170,7 @@ async def test_read_directory(tmp_path: Path) -> None:
     d = await open_root(p3, tmp_path)
     for _ in range(2):
         stream, future = d.read_directory()
-        entries = {entry.name: entry.type async for entry in stream}
+        entries = {entry.name: entry.type async for part in stream for entry in part}
         assert entries == {"a": "regular-file", "b": "regular-file", "link": "symbolic-link"}
         assert await future is None
     assert d.handle.filesystem.open_count == 1

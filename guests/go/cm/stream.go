@@ -61,8 +61,9 @@ func (r *Reader) Close() error {
 
 // A Writer is the writable end of a stream<u8>, as an io.WriteCloser. One goroutine at a time may use it.
 type Writer struct {
-	ctx context.Context
-	end uint32
+	ctx     context.Context
+	end     uint32
+	dropped bool // the other end is gone; to write again would trap
 }
 
 // NewStream makes a stream. The readable end is for the host, as an argument or a result.
@@ -76,13 +77,14 @@ func NewStream(ctx context.Context) (w *Writer, readable uint32) {
 func (w *Writer) Write(p []byte) (int, error) {
 	written := 0
 	for written < len(p) {
+		if w.dropped {
+			return written, io.ErrClosedPipe
+		}
 		n, result, err := copyBytes(w.ctx, w.end, p[written:], ByteStream.Write, ByteStream.CancelWrite)
 		written += n
+		w.dropped = result == copyDropped
 		if err != nil {
 			return written, err
-		}
-		if result == copyDropped && written < len(p) {
-			return written, io.ErrClosedPipe
 		}
 	}
 	return written, nil

@@ -1,0 +1,28 @@
+"""WASI 0.2."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..byte_streams import ByteSink, ByteSource
+from ..clock import MonotonicClock, SystemClock
+from ..filesystem import Filesystem
+from ..randomness import Random
+from . import cli, clocks, filesystem, io, random, sockets
+
+
+def interfaces(
+    stdio: tuple[ByteSource, ByteSink, ByteSink],
+    time: tuple[MonotonicClock, SystemClock],
+    granted: Filesystem,
+    chance: Random,
+) -> Mapping[str, object]:
+    """The providers of the interfaces that are not the same in WASI 0.3, by name without version."""
+    return {
+        **cli.interfaces(*stdio),
+        **clocks.interfaces(*time),
+        **filesystem.interfaces(granted),
+        **io.interfaces(),
+        **random.interfaces(chance),
+        **sockets.interfaces(),
+    }

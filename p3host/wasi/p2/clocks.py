@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from ...records import Record
 from ..clock import MonotonicClock, SystemClock
 from .io import Pollable
 
 
-@dataclass(frozen=True)
-class Datetime:
+class Datetime(Record):
     """Seconds since 1970-01-01T00:00:00Z and 0 to 999,999,999 nanoseconds."""
 
     seconds: int
     nanoseconds: int
 
 
-@dataclass(frozen=True)
-class TimezoneDisplay:
+class TimezoneDisplay(Record):
     """The offset from UTC in seconds, the zone's name, and whether daylight saving time is active."""
 
     utc_offset: int

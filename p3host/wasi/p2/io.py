@@ -17,12 +17,12 @@ flush has nothing left to do.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import anyio
 
 from ...errors import Err, trap_if
+from ...records import Record
 from ..byte_streams import PIECE, ByteSink, ByteSource
 
 T = TypeVar("T")
@@ -41,8 +41,7 @@ class Error:
         return self.cause.strerror or type(self.cause).__name__  # never str(cause): it can name a path of the host
 
 
-@dataclass(frozen=True)
-class LastOperationFailed:
+class LastOperationFailed(Record):
     """The case `last-operation-failed` of `stream-error`; the other case is the string "closed"."""
 
     value: Error

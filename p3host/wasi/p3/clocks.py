@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from ...records import Record
 from ..clock import MonotonicClock, SystemClock
 
 
-@dataclass(frozen=True)
-class Instant:
+class Instant(Record):
     """Seconds since 1970-01-01T00:00:00Z, negative before, and 0 to 999,999,999 nanoseconds forward from there."""
 
     seconds: int

@@ -6,13 +6,13 @@ import errno
 import stat
 from collections import deque
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
 import anyio
 from anyio.abc import ByteReceiveStream
 from anyio.lowlevel import checkpoint
 
+from ...records import Record
 from ..descriptors import FAILURES, Preopens
 from ..descriptors import Descriptor as SharedDescriptor
 from ..filesystem import MAX_READ, DirectoryReader, Filesystem, Handle, in_thread, read_at, write_all
@@ -20,8 +20,7 @@ from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, Direc
 from ..paths import error
 
 
-@dataclass(frozen=True)
-class Other:
+class Other(Record):
     """The case `other` of `error-code` and `descriptor-type`; every other case is its label, a string."""
 
     value: str | None = None

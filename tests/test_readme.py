@@ -1,0 +1,43 @@
+"""The README's programs run as they stand there."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PROGRAMS = re.findall(
+    r"^## .*?$|^### .*?$|```python\n.*?```", (ROOT / "README.md").read_text(), re.DOTALL | re.MULTILINE
+)
+
+
+def titled_programs() -> list[tuple[str, str]]:
+    found = []
+    title = ""
+    for part in PROGRAMS:
+        if part.startswith("#"):
+            title = part.strip("# ")
+        else:
+            found.append((title, part.removeprefix("```python\n").removesuffix("```")))
+    return found
+
+
+def test_there_are_programs_in_the_readme() -> None:
+    assert [title for title, _ in titled_programs()] == [
+        "Embedding",
+        "Imports",
+        "Streams and futures",
+        "WASI and limits",
+    ]
+
+
+@pytest.mark.parametrize("program", [pytest.param(program, id=title) for title, program in titled_programs()])
+def test_program_of_the_readme_runs(program: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30
+    )
+    assert (done.returncode, done.stderr) == (0, "")
