@@ -7,24 +7,28 @@ async with component.instantiate({"wait": wait}, wasi=p3host.Wasi()) as instance
 
 from __future__ import annotations
 
-from .component import Component, ExportedFunction, GuestResource, Instance, Interface, ResourceClass
-from .engine import Engine, EngineConfig, MachineLimits
-from .errors import (
-    CallCancelled,
-    Deadlock,
-    DecodeError,
-    Err,
-    Exit,
-    InstanceClosed,
-    LinkError,
-    P3HostError,
-    StreamDropped,
-    Trap,
-)
-from .host.streams import FutureReader, StreamReader
-from .runtime.instance import ErrorContext
-from .values import Ok, Some
-from .wasi import Directory, Stdio, Wasi
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .component import Component, ExportedFunction, GuestResource, Instance, Interface, ResourceClass
+    from .engine import Engine, EngineConfig, MachineLimits
+    from .errors import (
+        CallCancelled,
+        Deadlock,
+        DecodeError,
+        Err,
+        Exit,
+        InstanceClosed,
+        LinkError,
+        P3HostError,
+        StreamDropped,
+        Trap,
+    )
+    from .host.streams import FutureReader, StreamReader
+    from .runtime.instance import ErrorContext
+    from .values import Ok, Some
+    from .wasi import Directory, Stdio, Wasi
 
 __all__ = [
     "Component",
@@ -55,3 +59,25 @@ __all__ = [
     "StreamDropped",
     "Exit",
 ]
+
+HOMES = {
+    "component": ("Component", "Instance", "Interface", "ExportedFunction", "ResourceClass", "GuestResource"),
+    "host.streams": ("StreamReader", "FutureReader"),
+    "runtime.instance": ("ErrorContext",),
+    "wasi": ("Wasi", "Directory", "Stdio"),
+    "engine": ("Engine", "EngineConfig", "MachineLimits"),
+    "values": ("Ok", "Some"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Loads what is asked for when it is: a program that needs one part doesn't wait for the others."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = next((home for home, names in HOMES.items() if name in names), "errors")
+    value = globals()[name] = getattr(import_module(f".{home}", __name__), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

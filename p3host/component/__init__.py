@@ -14,12 +14,13 @@ from ..engine import Engine, MachineLimits, Module, ModuleError, text_to_binary
 from ..errors import DecodeError
 from ..host.functions import HostFunction
 from ..runtime.store import DEFAULT_MAX_HANDLES, DEFAULT_MAX_TASKS
-from ..types import ComponentType, CoreFuncType, ModuleType
-from .exports import ExportedFunction, GuestResource, Interface, ResourceClass
+from ..types import ComponentType, CoreFuncType, InstanceType, ModuleType
+from .exports import ExportedFunction, GuestResource, Interface, ResourceClass, interface_of_types
 from .imports import Imports, find_imports
 from .instance import DEFAULT_GRACE_SECONDS, Instance
 from .linked import Linked, imported_funcs
 from .program import Program, ProgramWriter
+from .versions import resolve
 
 if TYPE_CHECKING:
     from ..wasi import Wasi
@@ -85,6 +86,23 @@ class Component:
 
         return print_wit(self.type, self.name)
 
+    def types(self, name: str | None = None) -> Interface:
+        """The classes of the records, variants, enums and flags of an interface that is imported or exported, for hosts
+        to make values of. Without a name, those that stand beside the interfaces.
+
+        A compatible version, or none, will do in the name.
+
+        :raises KeyError: if no interface of that name is imported or exported.
+        """
+        externs = {**self.type.exports, **self.type.imports}
+        if name is None:
+            return interface_of_types(self.name, externs)
+        interfaces = {n: extern for n, extern in externs.items() if isinstance(extern, InstanceType)}
+        found = resolve(name, interfaces)
+        if found is None:
+            raise KeyError(f"{self.name!r} neither imports nor exports {name!r}, but: {', '.join(interfaces)}")
+        return interface_of_types(found, interfaces[found].exports)
+
     def instantiate(
         self,
         imports: Mapping[str, Any] | None = None,
@@ -102,14 +120,14 @@ class Component:
         `imports` gives each import by its name (see the README for what may stand there); `wasi` grants what the guest
         gets of the machine, nothing without it. `grace_seconds` is how long a cancelled call may take to end.
         `limits` bounds memories and tables, `max_handles` what each guest may keep open, `max_tasks` the calls that may
-        be in progress within the instance, and those that its guests have started: beyond them a guest traps.
+        be in progress within the instance, and those that its guests have started: beyond them a call of the host
+        raises `TooManyCalls`, and a guest traps.
         `choose(n)` picks one of n possibilities wherever the specification leaves a choice. With `detect_deadlock`, a
         call that can never return raises `Deadlock` instead of waiting forever.
 
         :raises LinkError: with all imports that are missing or wrong.
         """
-        with_p2 = any(name.startswith("wasi:") and "@0.3" not in name for name in self.program.imports)
-        provided: Mapping[str, object] = {} if wasi is None else wasi.interfaces(with_p2)
+        provided: Mapping[str, object] = {} if wasi is None else wasi.interfaces(self.program.imports)
         found = find_imports(self.program, imports or {}, provided)
         return Instance(
             self,

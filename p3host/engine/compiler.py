@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import stat
-import tempfile
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from ctypes import POINTER
 from dataclasses import dataclass
 from functools import cached_property
@@ -122,6 +119,8 @@ class Engine:
         """
         data = [bytes(module) for module in modules]
         if len(data) > 1 and sum(map(len, data)) > WORTH_A_THREAD:
+            from concurrent.futures import ThreadPoolExecutor  # not before it is needed: commands are to start soon
+
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 compiled = list(pool.map(self.compile_one, range(len(data)), data))
         else:
@@ -233,13 +232,22 @@ def load_cache(result: wasmtime.Config, wanted: Literal[True] | str | os.PathLik
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         check_owner(directory)
-        with tempfile.NamedTemporaryFile("w", suffix=".toml", encoding="utf-8") as file:
-            file.write(f"[cache]\ndirectory = {json.dumps(str(directory.resolve()), ensure_ascii=False)}\n")
-            file.flush()
-            result.cache = file.name
+        result.cache = str(cache_settings(directory.resolve()))
     except OSError:
         if wanted is not True:
             raise
+
+
+def cache_settings(directory: Path) -> Path:
+    """The file that tells wasmtime where its cache is; it lies there too, and is written once."""
+    path = directory / "wasmtime.toml"
+    quoted = "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in str(directory))
+    text = f'[cache]\ndirectory = "{quoted}"\n'
+    if not path.exists() or path.read_text("utf-8") != text:
+        draft = directory / f"wasmtime.toml.{os.getpid()}"
+        draft.write_text(text, "utf-8")
+        draft.replace(path)
+    return path
 
 
 def default_cache() -> Path:

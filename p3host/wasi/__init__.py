@@ -5,15 +5,14 @@ Each module of `p2/` and `p3/` is one WASI package; its `interfaces(...)` gives 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from . import command
 from .clock import LoopClock, MonotonicClock, RealTime, SystemClock
-from .filesystem import Directory, Filesystem
+from .directory import Directory
 from .p3 import cli as p3_cli
 from .p3 import clocks as p3_clocks
-from .p3 import filesystem as p3_filesystem
 from .p3 import random as p3_random
 from .randomness import SYSTEM_RANDOM, Random
 from .stdio import STDERR, STDIN, STDOUT, Input, Output, Stdio, input_source, is_terminal, output_sink
@@ -58,9 +57,11 @@ class Wasi:
         output_sink(self.stdout, STDOUT)
         output_sink(self.stderr, STDERR)
 
-    def interfaces(self, with_p2: bool = True) -> Mapping[str, object]:
-        """The providers for one instantiation, by interface name and major version: "wasi:cli/exit@0.3". Those of WASI
-        0.2 can be left out: a command that needs none starts sooner."""
+    def interfaces(self, imports: Collection[str] | None = None) -> Mapping[str, object]:
+        """The providers for one instantiation, by interface name and major version: "wasi:cli/exit@0.3". `imports` are
+        the names that the component imports; what none of them needs may be left out, so that it starts sooner."""
+        needs_p2 = imports is None or any(name.startswith("wasi:") and "@0.3" not in name for name in imports)
+        needs_files = needs_p2 or imports is None or any(name.startswith("wasi:filesystem/") for name in imports)
         environment = command.Environment(self.args, self.env, self.initial_directory)
         terminals = command.Terminals(
             is_terminal(self.stdin, STDIN), is_terminal(self.stdout, STDOUT), is_terminal(self.stderr, STDERR)
@@ -69,19 +70,24 @@ class Wasi:
         stdin = input_source(self.stdin)
         stdout = output_sink(self.stdout, STDOUT)
         stderr = output_sink(self.stderr, STDERR)
-        filesystem = Filesystem(self.directories)
         p3: dict[str, object] = {
             **shared,
             **p3_cli.interfaces(stdin, stdout, stderr),
             **p3_clocks.interfaces(self.monotonic_clock, self.system_clock),
-            **p3_filesystem.interfaces(filesystem),
             **p3_random.interfaces(self.random),
         }
-        provided = {f"{name}@0.3": provider for name, provider in p3.items()}
-        if with_p2:
+        p2_interfaces: dict[str, object] = {}
+        if needs_files:
+            from .filesystem import Filesystem
+            from .p3 import filesystem as p3_filesystem
+
+            filesystem = Filesystem(self.directories)
+            p3 |= p3_filesystem.interfaces(filesystem)
+        if needs_p2:
             from . import p2
 
             clocks = self.monotonic_clock, self.system_clock
             p2_interfaces = {**shared, **p2.interfaces((stdin, stdout, stderr), clocks, filesystem, self.random)}
-            provided |= {f"{name}@0.2": provider for name, provider in p2_interfaces.items()}
-        return provided
+        return {f"{name}@0.3": provider for name, provider in p3.items()} | {
+            f"{name}@0.2": provider for name, provider in p2_interfaces.items()
+        }

@@ -17,7 +17,6 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from enum import Enum, Flag
 from functools import partial
-from hashlib import blake2b
 from typing import Any, TypeAlias, TypeVar
 
 from ..errors import Err
@@ -356,6 +355,8 @@ def follows(path_flags: Flag) -> bool:
 
 def hash_of(status: os.stat_result) -> MetadataHashValue:
     """The same as long as the file is the same and unmodified, on any run."""
+    from hashlib import blake2b  # which loads all of OpenSSL
+
     identity = repr((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns))
     lower, upper = struct.unpack("=QQ", blake2b(identity.encode(), digest_size=16).digest())
     return MetadataHashValue(lower, upper)

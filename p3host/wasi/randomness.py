@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from random import SystemRandom
+import os
 from typing import Protocol
 
 
@@ -26,6 +26,13 @@ class InsecureSeed:
         return self.seed
 
     insecure_seed = get_insecure_seed  # its name in WASI 0.2
+
+
+class SystemRandom:
+    """The operating system's."""
+
+    def randbytes(self, n: int, /) -> bytes:
+        return os.urandom(n)
 
 
 SYSTEM_RANDOM: Random = SystemRandom()

@@ -1,0 +1,30 @@
+"""The grant of a directory."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from ..errors import LinkError
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory of the host that a guest gets, as `guest_path`; read-only unless `writable`.
+
+    A relative `host_path` is taken from the working directory of now. LinkError where it is no directory.
+    """
+
+    host_path: str | os.PathLike[str]
+    guest_path: str
+    writable: bool = False
+
+    def __post_init__(self) -> None:
+        host_path = os.path.abspath(self.host_path)
+        object.__setattr__(self, "host_path", host_path)
+        if not os.path.isdir(host_path):
+            raise LinkError([f"can't grant {host_path!r} as {self.guest_path!r}: it is no directory; create it first"])
+        if not self.guest_path or "\0" in self.guest_path:
+            raise LinkError(
+                [f"can't grant {host_path!r} as {self.guest_path!r}: name a path for the guest, as '/data'"]
+            )
