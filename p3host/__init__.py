@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         LinkError,
         P3HostError,
         StreamDropped,
+        TooManyCalls,
         Trap,
     )
     from .host.streams import FutureReader, StreamReader
@@ -56,6 +57,7 @@ __all__ = [
     "Deadlock",
     "CallCancelled",
     "InstanceClosed",
+    "TooManyCalls",
     "StreamDropped",
     "Exit",
 ]

@@ -1,4 +1,4 @@
-"""The command line: `p3host run` and `p3host inspect`.
+"""The command line: `p3host run`, `p3host inspect` and `p3host wast`.
 
 Exit statuses of `run`: the guest's own (0 or 1 for the result of `run`, or what it gave to `wasi:cli/exit`); 2 for a
 mistake in what p3host was given; 134 for a trap or a deadlock; 130 after Ctrl-C.
@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -88,6 +88,16 @@ def parse_backend(context: click.Context, parameter: click.Parameter, value: str
     return value
 
 
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(["asyncio", "trio"]),
+    default="asyncio",
+    show_default=True,
+    callback=parse_backend,
+    help="The event loop.",
+)
+
+
 @main.command(context_settings={"allow_interspersed_args": False})
 @click.option(
     "--env",
@@ -104,14 +114,7 @@ def parse_backend(context: click.Context, parameter: click.Parameter, value: str
     callback=parse_directories,
     help="A directory that the guest gets as GUEST, to read and write, or with ::ro to read only. Can be repeated.",
 )
-@click.option(
-    "--backend",
-    type=click.Choice(["asyncio", "trio"]),
-    default="asyncio",
-    show_default=True,
-    callback=parse_backend,
-    help="The event loop.",
-)
+@backend_option
 @click.argument("path", metavar="COMPONENT")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, callback=parse_args)
 def run(env: dict[str, str], directories: list[Directory], backend: str, path: str, args: tuple[str, ...]) -> None:
@@ -213,6 +216,46 @@ def all_definitions(component: definitions.Component) -> Iterator[definitions.An
         yield definition
         if isinstance(definition, definitions.NestedComponent):
             yield from all_definitions(definition.component)
+
+
+@main.command()
+@backend_option
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+def wast(backend: str, paths: tuple[Path, ...]) -> None:
+    """Runs WebAssembly scripts that test components.
+
+    Prints each directive that failed, and how many passed and failed. The exit status is 0 if none failed, else 1; 2 if
+    a file can't be read.
+    """
+    # Published scripts have core items without the sort of the item (`(memory $m "mem")`) as well as with it.
+    os.environ.setdefault("WAST_STRICT_COMPONENT_INDICES", "0")
+    scripts = [(path, os.path.abspath(path), read(path)) for path in paths]
+    sys.exit(min(anyio.run(run_scripts, scripts, backend=backend), 1))
+
+
+async def run_scripts(scripts: Sequence[tuple[Path, str, bytes]]) -> int:
+    """Prints what came of each script, and returns how many directives failed."""
+    from .wast import run_script  # commands need not wait for its import
+
+    passed = failed = 0
+    for path, absolute_path, source in scripts:
+        for outcome in await run_script(source, absolute_path):
+            if outcome.problem is not None:
+                failed += 1
+                click.echo(f"{path}:{outcome.line}: {outcome.directive}: {outcome.problem}")
+            elif outcome.waiver is not None:
+                click.echo(f"{path}:{outcome.line}: waived: {outcome.waiver.reason}")
+            else:
+                passed += 1
+    click.echo(f"{passed} passed, {failed} failed")
+    return failed
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        fail(f"can't read {path}: {error.strerror or error}")
 
 
 def load(path: str) -> Component:

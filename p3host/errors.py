@@ -16,17 +16,23 @@ class DecodeError(P3HostError):
     """
 
     def __init__(self, message: str, offset: int) -> None:
-        super().__init__(f"{message} (at offset {offset:#x})")
+        super().__init__(message, offset)
         self.message = message
         self.offset = offset
+
+    def __str__(self) -> str:
+        return f"{self.message} (at offset {self.offset:#x})"
 
 
 class LinkError(P3HostError):
     """A component can't be linked with what it was given. `problems` names each thing that is missing or wrong."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
+        super().__init__(problems)
         self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(self.problems)
 
 
 class Trap(P3HostError):
@@ -37,9 +43,12 @@ class Trap(P3HostError):
     """
 
     def __init__(self, message: str, backtrace: str = "") -> None:
-        super().__init__(f"{message}\n{backtrace}" if backtrace else message)
+        super().__init__(message, backtrace)
         self.message = message
         self.backtrace = backtrace
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.backtrace}" if self.backtrace else self.message
 
 
 class Deadlock(Trap):
@@ -51,7 +60,12 @@ class CallCancelled(P3HostError):
 
 
 class InstanceClosed(P3HostError):
-    """The instance was used after its `async with` block was left."""
+    """The instance was used outside its `async with` block."""
+
+
+class TooManyCalls(P3HostError):
+    """As many calls as `max_tasks` allows are in progress in the instance. This one was refused, and has changed
+    nothing."""
 
 
 class StreamDropped(P3HostError):
@@ -62,8 +76,11 @@ class Exit(P3HostError):
     """A guest left through `wasi:cli/exit`; `status` is its exit status, 0 to 255."""
 
     def __init__(self, status: int) -> None:
-        super().__init__(f"the guest exited with status {status}")
+        super().__init__(status)
         self.status = status
+
+    def __str__(self) -> str:
+        return f"the guest exited with status {self.status}"
 
 
 class Err(P3HostError):

@@ -262,6 +262,8 @@ class FutureType(CompoundType):
 
 
 ValType: TypeAlias = PrimitiveType | CompoundType
+NamedType: TypeAlias = RecordType | VariantType | EnumType | FlagsType
+"""The value types that have a name of their own in most languages, and a class in Python."""
 
 
 class FuncType(Record):

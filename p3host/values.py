@@ -13,7 +13,7 @@ from enum import Enum, Flag
 from typing import Any, ClassVar, TypeVar, cast
 from weakref import WeakValueDictionary
 
-from .types import CompoundType, EnumType, FlagsType, RecordType, VariantType
+from .types import CompoundType, EnumType, FlagsType, NamedType, RecordType, VariantType
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def made_once(t: CompoundType, make: Callable[[], MadeClass]) -> MadeClass:
     return cast(MadeClass, made)
 
 
-def type_name(t: RecordType | VariantType | EnumType | FlagsType, default: str) -> str:
+def type_name(t: NamedType, default: str) -> str:
     return class_name(t.name.rpartition("/")[2]) or default
 
 
@@ -116,7 +116,7 @@ class Variant:
     """The base of all classes made for variants.
 
     `tag` is the case's label in WIT, and `value` its payload, or None where the case has none. A variant's class has
-    its cases as attributes: `Filter.All()`, `Filter.Some_("x")`.
+    its cases as attributes: `Filter.All()`, `Filter.Some("x")`.
     """
 
     __slots__ = ()
@@ -224,7 +224,7 @@ def flags_class(t: FlagsType) -> type[LabelFlags]:
     return made_once(t, make)
 
 
-def value_class(t: RecordType | VariantType | EnumType | FlagsType) -> type:
+def value_class(t: NamedType) -> type:
     """The class of a type that has one. A variant's has its cases as attributes."""
     match t:
         case RecordType():

@@ -23,9 +23,12 @@ class Memory(Protocol):
 
 class Context(Protocol):
     """The memory, the allocator and the handle tables of the component instance on whose side a value is lifted or
-    lowered. What a handle is lifted to, and what can be lowered as one, is up to the implementation."""
+    lowered. What a handle is lifted to, and what can be lowered as one, is up to the implementation.
+
+    `lifted_bytes` is what the lists and strings of the last arguments took of the host's memory, about."""
 
     memory: Memory
+    lifted_bytes: int
 
     def realloc(self, old: int, old_size: int, alignment: int, new_size: int) -> int:
         """Calls the guest's `realloc`. The result isn't checked yet. The memory may have grown."""

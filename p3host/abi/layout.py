@@ -64,6 +64,9 @@ NUMBER_FORMATS: dict[PrimitiveType, str] = {
 }
 """The letter of each number type, as the standard library's `struct` (with "<") and `array` write it."""
 
+UNSIGNED = {1: "B", 2: "H", 4: "I", 8: "Q"}
+"""The letter of an unsigned number by its size in bytes."""
+
 WIDE: dict[PrimitiveType, CoreValType] = {
     PrimitiveType.S64: "i64",
     PrimitiveType.U64: "i64",

@@ -27,12 +27,17 @@ def reads_memory(t: ValType) -> bool:
             return any(map(reads_memory, t.parts()))
 
 
+def takes_memory(types: tuple[ValType, ...]) -> bool:
+    """Whether what is lifted can take more of the host's memory than its core values."""
+    return any(map(reads_memory, types))
+
+
 def lift_source(types: tuple[ValType, ...], options: AbiOptions, max_flat: int) -> tuple[FunctionSource, list[str]]:
     """The beginning of a converter, and the expression of each value; the core values are in `v`."""
     source = FunctionSource("lift", "c, v")
     core_types = flatten_types(types, options.pointer)
     spilled = len(core_types) > max_flat
-    if spilled or any(map(reads_memory, types)):
+    if spilled or takes_memory(types):
         source.emit("m = c.memory.view")
         source.emit(f"b = [{options.lift_limit}]")
     else:
@@ -60,10 +65,16 @@ def compile_lift(
     """The function `(context, core values) -> values`, one value for each of `types`.
 
     Values that flatten to more than `max_flat` core values are loaded from the pointer that is the only core value.
-    Raises `Trap` for whatever the specification traps on.
+    Where they hold lists or strings, their bytes are left in `context.lifted_bytes`. Raises `Trap` for whatever the
+    specification traps on.
     """
     source, values = lift_source(types, options, max_flat)
-    source.emit(f"return {tuple_text(values)}")
+    if takes_memory(types):
+        source.emit(f"values = {tuple_text(values)}")
+        source.emit(f"c.lifted_bytes = {options.lift_limit} - b[0]")
+        source.emit("return values")
+    else:
+        source.emit(f"return {tuple_text(values)}")
     return source.build()
 
 

@@ -52,6 +52,7 @@ from .context import Context
 from .layout import (
     MAX_LIST_BYTE_LENGTH,
     NUMBER_FORMATS,
+    UNSIGNED,
     alignment,
     case_payloads,
     discriminant_size,
@@ -60,6 +61,7 @@ from .layout import (
     flatten,
     is_inline,
     payload_offset,
+    pointer_size,
     record_offsets,
 )
 from .memory import aligned_view, over_limit
@@ -71,7 +73,6 @@ LoadElements: TypeAlias = Callable[[Context, memoryview, list[int], int, int], A
 At = TypeVar("At")
 
 NAN = math.nan
-UNSIGNED = {1: "B", 2: "H", 4: "I", 8: "Q"}
 LEAF_COST = 40  # bytes of the host, about, for one number in a list
 HANDLES: dict[type[ValType], str] = {
     OwnType: "lift_own",
@@ -262,7 +263,7 @@ class LoadExpression(LiftExpression[int]):
         return self.leaf(at, UNSIGNED[size])
 
     def pointers(self, at: int) -> tuple[str, str]:
-        size = 4 if self.options.pointer == "i32" else 8
+        size = pointer_size(self.options.pointer)
         return self.leaf(at, UNSIGNED[size]), self.leaf(at + size, UNSIGNED[size])
 
     def parts(self, types: Sequence[ValType], at: int) -> list[int]:

@@ -39,6 +39,7 @@ from .context import Context
 from .layout import (
     NUMBER_FORMATS,
     REALLOC_I32_MAX,
+    UNSIGNED,
     alignment,
     case_payloads,
     discriminant_size,
@@ -75,7 +76,6 @@ from .shapes import (
 from .strings import string_storer
 
 Store: TypeAlias = Callable[[Context, memoryview, Any, int], None]
-UNSIGNED = {1: "B", 2: "H", 4: "I", 8: "Q"}
 HANDLES: dict[type[ValType], str] = {
     OwnType: "lower_own",
     BorrowType: "lower_borrow",
@@ -468,7 +468,6 @@ def elements_storer(t: ValType, options: AbiOptions) -> tuple[Callable[[Any], An
         return number_buffer(t), store_buffer
 
     size = elem_size(t, options.pointer)
-    expected = "list"
     source = FunctionSource("store_elements", "c, m, values, p")
     source.emit("start = p")
 
@@ -479,7 +478,7 @@ def elements_storer(t: ValType, options: AbiOptions) -> tuple[Callable[[Any], An
         lowering = StoreLowering(source, options)
         lowering.pack(lowering.part(t, "v", 0), size)
         source.emit(f"p += {size}")
-    return lambda values: sequence(values, expected), source.build()
+    return lambda values: sequence(values, "list"), source.build()
 
 
 @lru_cache(maxsize=1 << 12)

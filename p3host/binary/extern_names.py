@@ -18,6 +18,7 @@ from ..types import (
     FuncType,
     InstanceType,
     ModuleType,
+    NamedType,
     OwnType,
     ResourceType,
     ResultType,
@@ -26,7 +27,7 @@ from ..types import (
 )
 from .definitions import ExternName
 from .names import ExternNameParts, parse_extern_name, restore_version, uniqueness_key
-from .type_table import NAMEABLE, TypeTable, func_parts
+from .type_table import TypeTable, func_parts
 
 Direction = Literal["import", "export"]
 
@@ -98,7 +99,7 @@ class VisibleTypes:
             t = rest.pop()
             if not isinstance(t, CompoundType) or id(t) in visible or id(t) in unnamed:
                 continue
-            if isinstance(t, NAMEABLE):
+            if isinstance(t, NamedType):
                 return False
             if isinstance(t, (OwnType, BorrowType)) and id(t.resource) not in visible:
                 return False

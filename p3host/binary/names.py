@@ -203,15 +203,6 @@ def check_identifiers(identifiers: str, version: str, *, numbers_are_plain: bool
                 raise ValueError(f"`{version}` is not a valid version: `{identifier}` is too large")
 
 
-def canonical_version(text: str) -> tuple[str, str]:
-    """Splits a semantic version into its `canonversion` and the `semversuffix` that remains, as ("0.2", ".6-rc.1").
-
-    :raises ValueError: if the text is no valid version.
-    """
-    canonical = parse_version(text).canonical
-    return canonical, text[len(canonical) :]
-
-
 def restore_version(name: ExternNameParts, suffix: str) -> Version:
     """The full version of an interface name with a `versionsuffix`.
 

@@ -91,8 +91,6 @@ from .names import find_conflict, is_label
 from .substitution import freshen
 from .type_table import TypeTable, named
 
-MAX_FLAGS = 32
-
 KEY_TYPES = frozenset(PrimitiveType) - {PrimitiveType.F32, PrimitiveType.F64, PrimitiveType.ERROR_CONTEXT}
 
 ScopeKind: TypeAlias = Literal["component", "component type", "instance type", "module type"]
@@ -205,16 +203,12 @@ def compound_type(scope: TypeScope, definition: DefValType, offset: int) -> ValT
         case BorrowDef():
             return BorrowType(resource_type(scope, definition.resource, offset))
         case ListDef():
-            if definition.length == 0:
-                raise DecodeError("a fixed-length list must have at least one element", offset)
             return ListType(valtype(scope, definition.elem_type, offset), definition.length)
         case OptionDef():
             return OptionType(valtype(scope, definition.payload, offset))
         case ResultDef():
             return ResultType(optional(scope, definition.ok, offset), optional(scope, definition.error, offset))
         case TupleDef():
-            if not definition.types:
-                raise DecodeError("a tuple type must have at least one type", offset)
             return TupleType(tuple(valtype(scope, ref, offset) for ref in definition.types))
         case RecordDef():
             check_labels([label for label, _ in definition.record_fields], "record field", offset)
@@ -227,8 +221,6 @@ def compound_type(scope: TypeScope, definition: DefValType, offset: int) -> ValT
             return EnumType(definition.labels)
         case FlagsDef():
             check_labels(definition.labels, "flag", offset)
-            if len(definition.labels) > MAX_FLAGS:
-                raise DecodeError(f"a flags type cannot have more than {MAX_FLAGS} flags", offset)
             return FlagsType(definition.labels)
         case StreamDef():
             return StreamType(sent_type(scope, definition.elem_type, "stream", offset))
@@ -257,8 +249,6 @@ def optional(scope: TypeScope, ref: ValTypeRef | None, offset: int) -> ValType |
 
 
 def check_labels(labels: Sequence[str], what: str, offset: int) -> None:
-    if not labels and what != "function parameter":
-        raise DecodeError(f"a type must have at least one {what}", offset)
     for label in labels:
         if not label:
             raise DecodeError(f"{what} name cannot be empty", offset)
@@ -424,8 +414,7 @@ def module_type_of(scope: TypeScope, definition: ModuleTypeDef, offset: int) -> 
     for declaration in definition.declarations:
         match declaration:
             case CoreTypeDefinition():
-                if isinstance(declaration.type, ModuleTypeDef):
-                    raise DecodeError("a module type can't define another module type", declaration.offset)
+                assert not isinstance(declaration.type, ModuleTypeDef)
                 types += define_core_type(scope, declaration.type, declaration.offset)
             case CoreOuterAlias():
                 types.append(outer_core_type(scope, declaration, types, offset))

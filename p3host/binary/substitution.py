@@ -11,13 +11,14 @@ from ..types import (
     FuncType,
     InstanceType,
     ModuleType,
+    NamedType,
     OwnType,
     PrimitiveType,
     ResourceType,
     TypeExtern,
     ValType,
 )
-from .type_table import NAMEABLE, TypeTable
+from .type_table import TypeTable
 
 AnyType = TypeVar(
     "AnyType",
@@ -103,7 +104,7 @@ class Substitution:
         if all(self(part) is part for part in parts):
             return t
         image = t.map(self)
-        return image if isinstance(t, NAMEABLE) and t.name else self.table.intern(image, self.offset)
+        return image if isinstance(t, NamedType) and t.name else self.table.intern(image, self.offset)
 
 
 def freshen(table: TypeTable, t: InstanceType, offset: int) -> InstanceType:

@@ -22,6 +22,7 @@ from ..types import (
     InstanceType,
     Limits,
     ModuleType,
+    NamedType,
     PrimitiveType,
     RecordType,
     ResourceType,
@@ -32,7 +33,7 @@ from ..types import (
 from .extern_names import describe
 from .sections.core_types import HEAP_TYPES
 from .substitution import Substitution
-from .type_table import NAMEABLE, TypeTable, shape
+from .type_table import TypeTable, shape
 
 
 class Mismatch(ValueError):
@@ -77,8 +78,8 @@ def check_type(actual: TypeExtern, expected: TypeExtern, substitution: Substitut
         substitution.bind_resource(expected.type, actual.type)
         return
     check_equal(actual.type, substitution(expected.type), substitution)
-    if isinstance(expected.type, NAMEABLE):
-        assert isinstance(actual.type, NAMEABLE)
+    if isinstance(expected.type, NamedType):
+        assert isinstance(actual.type, NamedType)
         substitution.bind_value(expected.type, actual.type)
 
 

@@ -25,6 +25,7 @@ from ..types import (
     InstanceType,
     ListType,
     MapType,
+    NamedType,
     OwnType,
     PrimitiveType,
     RecordType,
@@ -41,8 +42,6 @@ MAX_TYPE_DEPTH = 100
 MAX_TYPE_NESTING = 32  # instance and component types in one another
 MAX_ELEM_SIZE = 2**28  # bytes
 MAX_WORK = 300_000  # steps of defining, copying and comparing types in one file; large real components take 2,000
-
-NAMEABLE = (RecordType, VariantType, EnumType, FlagsType)  # value types that have a name of their own in most languages
 
 
 def shape(t: CompoundType) -> object:
@@ -201,7 +200,7 @@ def func_parts(t: FuncType) -> tuple[ValType, ...]:
 
 def named(t: ValType, name: str) -> ValType:
     """The type that an import or export of `t` by a name introduces: an object of its own if its kind carries names."""
-    return replace(t, name=name) if isinstance(t, NAMEABLE) else t
+    return replace(t, name=name) if isinstance(t, NamedType) else t
 
 
 def check_limits(t: CompoundType, offset: int) -> None:

@@ -135,10 +135,6 @@ class Validator:
         self.signatures[offset] = signature
         append(self.spaces.core_funcs, signature, offset)
 
-    def add_canon(self, signature: CoreFuncType, offset: int) -> None:
-        self.signatures[offset] = signature
-        append(self.spaces.core_funcs, signature, offset)
-
     def define_type(self, definition: TypeDefinition) -> None:
         offset = definition.offset
         if not isinstance(definition.type, ResourceDef):

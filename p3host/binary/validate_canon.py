@@ -30,8 +30,6 @@ LIFT_OPTIONS = LOWER_OPTIONS | {"post-return", "callback"}
 CALLBACK = CoreFuncType(("i32", "i32", "i32"), ("i32",))
 CONTEXT_SLOTS = 2
 
-WAIT_KINDS = (CanonKind.WAITABLE_SET_WAIT, CanonKind.WAITABLE_SET_POLL)
-
 
 @dataclass(frozen=True)
 class CheckedOptions:

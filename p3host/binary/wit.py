@@ -25,6 +25,7 @@ from ..types import (
     ListType,
     MapType,
     ModuleType,
+    NamedType,
     OptionType,
     OwnType,
     PrimitiveType,
@@ -39,9 +40,8 @@ from ..types import (
 )
 from .names import ExternNameParts, is_label, parse_extern_name, parse_interface_name
 
-# The types that WIT refers to by name alone.
-NamedType: TypeAlias = ResourceType | RecordType | VariantType | EnumType | FlagsType
-NAMED_TYPES = (ResourceType, RecordType, VariantType, EnumType, FlagsType)
+DeclaredType: TypeAlias = ResourceType | NamedType
+"""The types that WIT refers to by name alone."""
 
 KEYWORDS = {primitive.value for primitive in PrimitiveType} | {
     "as", "async", "borrow", "constructor", "enum", "export", "flags", "from", "func", "future", "import", "include",
@@ -55,14 +55,14 @@ class Scope:
     """A world or an interface, in which names of types are looked up. `interface` is its name if others can use it."""
 
     externs: dict[str, ExternType] = field(default_factory=dict)
-    names: dict[NamedType, list[str]] = field(default_factory=dict)
+    names: dict[DeclaredType, list[str]] = field(default_factory=dict)
     interface: str | None = None
     uses: dict[str, dict[str, str]] = field(default_factory=dict)  # by interface: names here to names there
 
     def add(self, externs: Mapping[str, ExternType]) -> None:
         for name, extern in externs.items():
             self.externs.setdefault(name, extern)
-            if isinstance(extern, TypeExtern) and isinstance(extern.type, NAMED_TYPES):
+            if isinstance(extern, TypeExtern) and isinstance(extern.type, DeclaredType):
                 self.names.setdefault(extern.type, []).append(name)
 
     def use(self, interface: str, name: str) -> str:
@@ -89,7 +89,7 @@ class WitPrinter:
         self.component_type = component_type
         self.world = Scope()
         self.interfaces: dict[str, Scope] = {}
-        self.origins: dict[NamedType, list[tuple[str, str]]] = {}
+        self.origins: dict[DeclaredType, list[tuple[str, str]]] = {}
         for externs in (component_type.imports, component_type.exports):
             self.world.add(externs)
             for name, extern in externs.items():
@@ -99,7 +99,7 @@ class WitPrinter:
 
     def note_origins(self, interface: str, instance: InstanceType) -> None:
         for name, extern in instance.exports.items():
-            if isinstance(extern, TypeExtern) and isinstance(extern.type, NAMED_TYPES):
+            if isinstance(extern, TypeExtern) and isinstance(extern.type, DeclaredType):
                 self.origins.setdefault(extern.type, []).append((interface, name))
 
     def document(self, name: str) -> str:
@@ -168,7 +168,7 @@ class WitPrinter:
         t = extern.type
         if isinstance(t, FuncType | InstanceType | ComponentType):
             return f"// type {name}: {what(t)}"
-        if not isinstance(t, NAMED_TYPES):
+        if not isinstance(t, DeclaredType):
             return f"type {escape(name)} = {self.value_type(scope, t)};"
         used = self.used_from(scope, name, t)
         if used is not None:
@@ -180,7 +180,7 @@ class WitPrinter:
         first = scope.names[t][0]
         return self.resource(scope, name) if first == name else f"type {escape(name)} = {escape(first)};"
 
-    def used_from(self, scope: Scope, name: str, t: NamedType) -> tuple[str, str] | None:
+    def used_from(self, scope: Scope, name: str, t: DeclaredType) -> tuple[str, str] | None:
         """The interface, and the name there, that a type which this scope exports by `name` comes from."""
         origins = self.origins.get(t, [])
         if isinstance(t, ResourceType):
@@ -193,7 +193,7 @@ class WitPrinter:
                 return interface, origin_name
         return None
 
-    def definition(self, scope: Scope, name: str, t: NamedType) -> str:
+    def definition(self, scope: Scope, name: str, t: DeclaredType) -> str:
         match t:
             case RecordType():
                 fields = [f"{escape(label)}: {self.value_type(scope, part)}," for label, part in t.record_fields]
@@ -276,10 +276,10 @@ class WitPrinter:
                 kind = "stream" if isinstance(t, StreamType) else "future"
                 return kind if t.elem_type is None else f"{kind}<{text(t.elem_type)}>"
             case _:
-                assert isinstance(t, RecordType | VariantType | EnumType | FlagsType)
+                assert isinstance(t, NamedType)
                 return self.name(scope, t)
 
-    def name(self, scope: Scope, t: NamedType) -> str:
+    def name(self, scope: Scope, t: DeclaredType) -> str:
         """What a type is called in a scope; the name it carries decides where equal types have several."""
         names = scope.names.get(t)
         if names:

@@ -13,13 +13,14 @@ from ..binary.validate import validate
 from ..engine import Engine, MachineLimits, Module, ModuleError, text_to_binary
 from ..errors import DecodeError
 from ..host.functions import HostFunction
-from ..runtime.store import DEFAULT_MAX_HANDLES, DEFAULT_MAX_TASKS
+from ..runtime.store import DEFAULT_MAX_ARGUMENT_BYTES, DEFAULT_MAX_HANDLES, DEFAULT_MAX_TASKS
 from ..types import ComponentType, CoreFuncType, InstanceType, ModuleType
 from .exports import ExportedFunction, GuestResource, Interface, ResourceClass, interface_of_types
 from .imports import Imports, find_imports
 from .instance import DEFAULT_GRACE_SECONDS, Instance
 from .linked import Linked, imported_funcs
-from .program import Program, ProgramWriter
+from .program import Program
+from .program_writer import ProgramWriter
 from .versions import resolve
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Component:
         grace_seconds: float = DEFAULT_GRACE_SECONDS,
         max_handles: int = DEFAULT_MAX_HANDLES,
         max_tasks: int = DEFAULT_MAX_TASKS,
+        max_argument_bytes: int = DEFAULT_MAX_ARGUMENT_BYTES,
         choose: Callable[[int], int] | None = None,
         detect_deadlock: bool = False,
     ) -> Instance:
@@ -121,7 +123,8 @@ class Component:
         gets of the machine, nothing without it. `grace_seconds` is how long a cancelled call may take to end.
         `limits` bounds memories and tables, `max_handles` what each guest may keep open, `max_tasks` the calls that may
         be in progress within the instance, and those that its guests have started: beyond them a call of the host
-        raises `TooManyCalls`, and a guest traps.
+        raises `TooManyCalls`, and a guest traps. `max_argument_bytes` bounds what the lists and strings take, about,
+        that guests gave to calls of imports that are in progress: beyond them a guest traps.
         `choose(n)` picks one of n possibilities wherever the specification leaves a choice. With `detect_deadlock`, a
         call that can never return raises `Deadlock` instead of waiting forever.
 
@@ -137,6 +140,7 @@ class Component:
             grace_seconds=grace_seconds,
             max_handles=max_handles,
             max_tasks=max_tasks,
+            max_argument_bytes=max_argument_bytes,
             choose=choose,
             detect_deadlock=detect_deadlock,
         )

@@ -26,7 +26,7 @@ from ..runtime.stream import (
     WritableStreamEnd,
 )
 from ..runtime.thread import Thread, call_routine
-from ..types import CoreFuncType, FutureType, PrimitiveType, ResourceType, StreamType
+from ..types import CoreFuncType, FutureType, OwnType, PrimitiveType, ResourceType, StreamType, contains
 from .program import BuiltinCanon, LoweredCanon, Program
 
 Callback = Callable[..., Any]
@@ -45,6 +45,8 @@ def lower(program: Program, item: LoweredCanon, may_wait: bool | None) -> HostFu
     func_index, options_index = item.func, item.options
     lowered = LoweredFunc(func.name, func.type, options.abi, options.is_async)
     is_guest = may_wait is None
+    # Such a call could give up what it borrows: handles have to count what they lend.
+    lends_and_gives = lowered.borrows and any(contains(param, OwnType) for param in func.type.param_types)
 
     def call_direct(store: Store, *flat: Any) -> Any:
         bound = store.options[options_index]
@@ -70,7 +72,7 @@ def lower(program: Program, item: LoweredCanon, may_wait: bool | None) -> HostFu
 
     if options.is_async:
         return HostFunc(item.signature, call_async_guest if is_guest else call_async, is_guest, func.name)
-    if may_wait is False:
+    if may_wait is False and not lends_and_gives:
         return HostFunc(item.signature, call_direct, False, func.name)
     return HostFunc(item.signature, call_sync, True, func.name)
 

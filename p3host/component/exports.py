@@ -10,8 +10,8 @@ from ..binary.names import parse_extern_name
 from ..errors import Err
 from ..host.calls import PENDING, HostCall
 from ..runtime.resource import Resource, RuntimeResource
-from ..types import FuncType, ResultType
-from ..values import Ok, class_name, python_name
+from ..types import ExternType, FuncType, NamedType, ResultType, TypeExtern
+from ..values import Ok, class_name, python_name, value_class
 from .versions import resolve
 
 if TYPE_CHECKING:
@@ -139,25 +139,25 @@ class ResourceClass:
 
 
 class Interface:
-    """The functions, resources and types of an exported interface (or of the component itself), by attribute in
-    snake_case (resources and types in UpperCamelCase) or by item in WIT's spelling.
+    """The functions, resources and types of an interface (or of the component itself), by attribute in snake_case
+    (resources and types in UpperCamelCase) or by item in WIT's spelling.
 
-    The types are the classes of records, variants, enums and flags: `Filter.Some_("x")`, `ErrorCode.BUSY`.
+    The types are the classes of records, variants, enums and flags: `Filter.Some("x")`, `ErrorCode.BUSY`.
     """
 
     def __init__(self, name: str) -> None:
-        # All other attributes are exports, whatever their names: WIT knows no leading underscore.
+        # All other attributes are members, whatever their names: WIT knows no leading underscore.
         self._name = name
         self._members: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
         known = ", ".join(sorted(attribute for attribute in self.__dict__ if not attribute.startswith("_")))
-        raise AttributeError(f"{self.__dict__.get('_name')!r} exports no {name!r}; it has: {known}")
+        raise AttributeError(f"{self.__dict__.get('_name')!r} has no {name!r}; it has: {known}")
 
     def __getitem__(self, name: str) -> Any:
         found = resolve(name, self._members)
         if found is None:
-            raise KeyError(f"{self._name!r} exports no {name!r}; it has: {', '.join(self._members)}")
+            raise KeyError(f"{self._name!r} has no {name!r}; it has: {', '.join(self._members)}")
         return self._members[found]
 
     def __contains__(self, name: str) -> bool:
@@ -167,7 +167,16 @@ class Interface:
         return iter(self._members)
 
     def __repr__(self) -> str:
-        return f"<exports of {self._name}: {', '.join(self._members)}>"
+        return f"<interface {self._name}: {', '.join(self._members)}>"
+
+
+def interface_of_types(name: str, externs: Mapping[str, ExternType]) -> Interface:
+    """The classes of the types among what is imported or exported."""
+    interface = Interface(name)
+    for label, extern in externs.items():
+        if isinstance(extern, TypeExtern) and isinstance(extern.type, NamedType):
+            add_export(interface, label, value_class(extern.type))
+    return interface
 
 
 def add_export(interface: Interface, name: str, value: Any) -> None:

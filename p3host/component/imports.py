@@ -10,19 +10,20 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import FunctionType, MappingProxyType, MethodType
+from types import FunctionType, MethodType
 from typing import Any
 
 from ..binary.names import ExternNameParts, parse_extern_name
+from ..binary.subtyping import Mismatch, check_module
+from ..engine import Module
 from ..errors import LinkError
-from ..types import FuncType
+from ..types import FuncType, ModuleType
 from ..values import class_name, python_name
-from .exports import ExportedFunction, Interface, ResourceClass
+from .exports import ExportedFunction, Interface
 from .foreign import same_signature
 from .program import ImportedDef, Program
 from .versions import resolve
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 MISSING = object()
 
 
@@ -59,10 +60,13 @@ def find_imports(program: Program, given: Mapping[str, Any], provided: Mapping[s
                 problems.append(problem)
     for slot, path in program.imported_resources.items():
         found.resources[slot] = find_resource(root(path[0]), path)
-    for path, _ in program.imported_modules:
-        module = root(path[0]) if len(path) == 1 else member(root(path[0]), path[1])
-        if module is MISSING:
-            problems.append(f"{'#'.join(path)}: a core module is needed, and none was given")
+    for path, module_type in program.imported_modules:
+        module = root(path[0])
+        for name in path[1:]:
+            module = member(module, name)
+        problem = check_module_type(module, module_type)
+        if problem is not None:
+            problems.append(f"{'#'.join(path)}: {problem}")
         found.modules.append(module)
     unused = [name for name in given if name not in program.imports and resolve(name, program.imports) is None]
     if unused and problems:
@@ -126,6 +130,20 @@ def find_resource(root: Any, path: tuple[str, ...]) -> Any:
     return None if found is MISSING else found
 
 
+def check_module_type(module: Any, expected: ModuleType) -> str | None:
+    """What is wrong with the object for an imported core module, if anything."""
+    if module is MISSING:
+        return "a core module is needed, and none was given"
+    if not isinstance(module, Module):
+        return f"a core module is needed, not {module!r}"
+    imports = {(name, field): extern for name, field, extern in module.imports}
+    try:
+        check_module(ModuleType(imports, module.exports), expected)
+    except Mismatch as mismatch:
+        return f"the core module is of another type: {mismatch}"
+    return None
+
+
 def check_function(target: Any, func: ImportedDef) -> str | None:
     """What is wrong with the Python object for an import, if anything."""
     name = func.name
@@ -170,6 +188,3 @@ def describe_type(t: FuncType) -> str:
     plural = "" if count == 1 else "s"
     names = ", ".join(label for label, _ in t.params)
     return f"{'an async' if t.is_async else 'a'} function of {count} parameter{plural} ({names})"
-
-
-__all__ = ["NOTHING", "Imports", "ResourceClass", "find_imports"]

@@ -12,18 +12,19 @@ from ..engine import Engine, Machine, MachineLimits
 from ..errors import InstanceClosed
 from ..host.calls import HostCall
 from ..host.driver import Driver
+from ..host.edge import PythonEdge
 from ..host.functions import BoundHostFunction, HostFunction
 from ..host.interrupts import protect
-from ..host.streams import HostEnd, PythonEdge
+from ..host.streams import HostEnd
 from ..runtime.resource import Resource, RuntimeResource
-from ..runtime.store import DEFAULT_MAX_HANDLES, DEFAULT_MAX_TASKS, Store
-from ..types import EnumType, FlagsType, FuncType, RecordType, ResourceType, VariantType
+from ..runtime.store import DEFAULT_MAX_ARGUMENT_BYTES, DEFAULT_MAX_HANDLES, DEFAULT_MAX_TASKS, Store
+from ..types import FuncType, NamedType, ResourceType
 from ..values import value_class
 from .exports import ExportedFunction, GuestResource, Interface, ResourceClass, add_export
 from .foreign import ForeignFunction
 from .imports import Imports
 from .linked import Instantiation, Linked, prepare_store
-from .program import FuncItem, ImportedDef, InstanceItem, Item, TypeItem
+from .program import FuncItem, ImportedDef, InstanceItem, Item, ModuleItem, TypeItem
 
 if TYPE_CHECKING:
     from . import Component
@@ -52,8 +53,6 @@ class Instance:
     `exports` has what the component exports. Only the thread that entered the block may use the instance.
     """
 
-    exports: Interface
-
     def __init__(
         self,
         component: Component,
@@ -64,6 +63,7 @@ class Instance:
         grace_seconds: float = DEFAULT_GRACE_SECONDS,
         max_handles: int = DEFAULT_MAX_HANDLES,
         max_tasks: int = DEFAULT_MAX_TASKS,
+        max_argument_bytes: int = DEFAULT_MAX_ARGUMENT_BYTES,
         choose: Callable[[int], int] | None = None,
         detect_deadlock: bool = False,
     ) -> None:
@@ -74,9 +74,24 @@ class Instance:
         self.grace_seconds = grace_seconds
         self.max_handles = max_handles
         self.max_tasks = max_tasks
+        self.max_argument_bytes = max_argument_bytes
         self.choose = choose
         self.detect_deadlock = detect_deadlock
         self.opened = False
+        self.exported: Interface | None = None
+
+    @property
+    def exports(self) -> Interface:
+        """What the component exports.
+
+        :raises InstanceClosed: before the block is entered.
+        """
+        if self.exported is None:
+            raise InstanceClosed(
+                "an instance has no exports before its 'async with' block is entered: write "
+                "'async with component.instantiate(...) as instance:' and use 'instance.exports' inside"
+            )
+        return self.exported
 
     async def __aenter__(self) -> Self:
         if self.opened:
@@ -95,6 +110,7 @@ class Instance:
             slice_seconds=engine.config.slice_seconds,
             max_handles=self.max_handles,
             max_tasks=self.max_tasks,
+            max_argument_bytes=self.max_argument_bytes,
         )
         prepare_store(self.linked.program, store)
         self.driver = edge.driver = Driver(store, self.grace_seconds)
@@ -118,8 +134,14 @@ class Instance:
         except BaseException:
             self.machine.close()
             raise
-        self.exports = self.collect(self.component.name, self.linked.program.exports)
+        self.exported = self.collect(self.component.name, self.linked.program.exports)
         return self
+
+    def run_within_calls_only(self) -> None:
+        """From now on guests go on only while a call of an export is in progress: what a call leaves ready waits for
+        the next one. Scripts count on that."""
+        driver = self.driver
+        driver.store.may_go_on = lambda: bool(driver.calls)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -174,6 +196,8 @@ class Instance:
                     add_export(interface, export, self.function(item, export))
                 case InstanceItem():
                     add_export(interface, export, self.collect(export, item.exports))
+                case ModuleItem():
+                    add_export(interface, export, self.linked.module(item))
                 case TypeItem(type=ResourceType() as resource):
                     runtime = self.driver.store.resources[resource.slot]
                     if runtime.impl is not None:
@@ -183,7 +207,7 @@ class Instance:
                         resource_class = edge.resource_classes.setdefault(runtime, resource_class)
                         runtime.drop = resource_class.drop  # for guests of other stores
                         add_export(interface, export, resource_class)
-                case TypeItem(type=RecordType() | VariantType() | EnumType() | FlagsType() as t):
+                case TypeItem(type=t) if isinstance(t, NamedType):
                     add_export(interface, export, value_class(t))
         return interface
 

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, TypeAlias
 import wasmtime
 from wasmtime import _bindings as bindings
 
-from ..binary.core_modules import module_type
+from ..binary.core_modules import TAG, module_type
 from ..errors import DecodeError, P3HostError
 from ..types import CoreExternType, CoreFuncType, CoreTagType
 from . import native
@@ -29,7 +29,6 @@ from .ticker import Ticker
 
 HOST_STACK_BYTES = 1 << 20  # what Python needs at least below a guest that calls it
 WORTH_A_THREAD = 1 << 16  # bytes
-TAG = 13  # the id of a module's section of tags
 
 ImportArguments: TypeAlias = tuple[Argument, Argument, Argument, Argument]
 

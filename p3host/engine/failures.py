@@ -67,7 +67,7 @@ def failure(raised: tuple[BaseException, str] | None, reported: Trap | LinkError
     if isinstance(exception, Trap):
         if trace and not exception.backtrace:
             exception.backtrace = trace
-            exception.args = (f"{exception.message}\n{trace}",)
+            exception.args = (exception.message, trace)
         return exception
     if isinstance(exception, Exit) or not isinstance(exception, Exception):
         return exception

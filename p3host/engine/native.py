@@ -69,7 +69,6 @@ instance_pre_delete = held("wasmtime_instance_pre_delete")
 error_delete = held("wasmtime_error_delete")
 module_new = CFUNCTYPE(c_void_p, c_void_p, c_char_p, c_size_t, c_void_p)(("wasmtime_module_new", dll))
 instance_export_get = held("wasmtime_instance_export_get", c_bool)
-instance_export_nth = held("wasmtime_instance_export_nth", c_bool)
 
 memory_data = held("wasmtime_memory_data", c_void_p)
 memory_data_size = held("wasmtime_memory_data_size", c_size_t)
@@ -88,7 +87,6 @@ FUNCREF = 5
 
 EXTERN_SIZE = ctypes.sizeof(bindings.wasmtime_extern_t)
 EXTERN_OFFSET = bindings.wasmtime_extern_t.of.offset
-FUNC_SIZE = ctypes.sizeof(bindings.wasmtime_func_t)
 INSTANCE_SIZE = ctypes.sizeof(bindings.wasmtime_instance_t)
 
 assert VALUE_SIZE % 8 == VALUE_OFFSET % 8 == 0

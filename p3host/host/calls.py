@@ -16,6 +16,7 @@ from .driver import root_of
 if TYPE_CHECKING:
     from ..runtime.task import FuncInst, OnCancel
     from .driver import Driver
+    from .events import Event
 
 
 class Outcome(Enum):
@@ -55,7 +56,7 @@ class HostCall:
         self.outcome = PENDING
         self.value: Any = None
         self.on_cancel: OnCancel | None = None
-        self.ended: anyio.Event | None = None
+        self.ended: Event | None = None
         self.on_stuck: Callable[[], None] | None = None
         self.caller_done: Callable[[], None] | None = None
 
@@ -116,10 +117,11 @@ class HostCall:
         """Waits for the end. When cancelled, asks the guest to cancel, and gives it the grace period for that."""
         if detect_deadlock:
             self.on_stuck = self.check_stuck
+            self.driver.watched = True
             self.check_stuck()
         if self.outcome is not PENDING:
             return
-        self.ended = anyio.Event()
+        self.ended = self.driver.event_class()
         try:
             await self.ended.wait()
         except BaseException:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 import anyio
-from anyio import current_effective_deadline, get_cancelled_exc_class
+from anyio import TaskHandle, current_effective_deadline, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 from anyio.lowlevel import RunVar, checkpoint
 
@@ -21,36 +21,31 @@ from ..errors import Deadlock, Err, Exit, InstanceClosed, Trap
 from ..runtime.store import Store
 from ..runtime.task import CANCELLED, Call, Subtask
 from ..values import Ok
+from .events import Event, event_class
 from .interrupts import guard
 
 if TYPE_CHECKING:
     from ..runtime.instance import ComponentInstance
-    from ..runtime.stream import Shared
     from ..runtime.thread import Thread
+    from .streams import HostEnd
 
 
 class HostTask:
     """One `async def` function, iterable or awaitable of the host that a guest waits for, in a task of its own."""
 
-    __slots__ = ("cancelled", "context", "name", "run", "scope")
+    __slots__ = ("cancelled", "context", "handle", "name", "run")
 
     def __init__(self, name: str, run: Callable[[], Awaitable[None]], context: Context | None) -> None:
         self.name = name
         self.run = run
         self.context = context
-        self.scope: anyio.CancelScope | None = None
+        self.handle: TaskHandle[None, Any] | None = None
         self.cancelled = False
 
     def cancel(self) -> None:
         self.cancelled = True
-        if self.scope is not None:
-            self.scope.cancel()
-
-
-class HostEnd(Protocol):
-    """Python's end of a guest's stream or future; `shared` is None once it was given up."""
-
-    shared: Shared | None
+        if self.handle is not None:
+            self.handle.cancel()
 
 
 class OpenCall(Protocol):
@@ -131,6 +126,8 @@ class Driver:
         self.starting: list[HostTask] = []
         self.host_tasks: dict[HostTask, None] = {}
         self.host_ends: WeakSet[HostEnd] = WeakSet()
+        self.event_class: Callable[[], Event] = anyio.Event
+        self.watched = False  # whether a call wants to know of a deadlock
         self.background_idle: anyio.Event | None = None
         self.orphan: tuple[Thread, float] | None = None  # which runs although nobody waits for it, and since when
         self.closing = False
@@ -142,7 +139,8 @@ class Driver:
     def check_usable(self) -> None:
         if threading.get_ident() != self.thread:
             raise RuntimeError(
-                "an instance may be used only in the thread of its event loop: call anyio.from_thread.run there"
+                "an instance may be used only in the thread of its event loop: call it from another one with "
+                "anyio.from_thread.run(function, *args, token=anyio.lowlevel.current_token() of that loop)"
             )
         if self.closing:
             raise InstanceClosed("the instance was used after its 'async with' block was left")
@@ -159,6 +157,7 @@ class Driver:
 
     def open(self, task_group: TaskGroup) -> None:
         self.task_group = task_group
+        self.event_class = event_class()
         guard.install()
         task_group.start_soon(self.run_background, name="p3host: a store's background task")
 
@@ -261,18 +260,17 @@ class Driver:
         starting, self.starting = self.starting, []
         for task in starting:
             self.host_tasks[task] = None
-            if task.context is not None:
-                task.context.copy().run(self.task_group.start_soon, self.run_host_task, task)
+            start_soon = self.task_group.start_soon
+            if task.context is not None:  # of which the new task gets a copy
+                task.handle = task.context.run(start_soon, self.run_host_task, task)
             else:
-                self.task_group.start_soon(self.run_host_task, task)
+                task.handle = start_soon(self.run_host_task, task)
+            if task.cancelled:
+                task.handle.cancel()
 
     async def run_host_task(self, task: HostTask) -> None:
         try:
-            with anyio.CancelScope() as scope:
-                task.scope = scope
-                if task.cancelled:
-                    scope.cancel()
-                await task.run()
+            await task.run()
         except Exception as error:
             if self.store.trap is not None:
                 raise
@@ -332,7 +330,7 @@ class Driver:
             arrived.set()
 
     def report_if_stuck(self) -> None:
-        if self.is_stuck:
+        if self.watched and self.is_stuck:
             for call in list(self.calls):
                 if call.on_stuck is not None:
                     call.on_stuck()

@@ -1,26 +1,22 @@
-"""Streams and futures in Python: what a guest's are shown as, and what Python's own are given to guests as."""
+"""Guests' streams and futures in Python: what their readable ends are shown as."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Generator
+from collections.abc import AsyncIterator, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import anyio
-from anyio.abc import ByteReceiveStream, ObjectReceiveStream
 
 from ..errors import Err, InstanceClosed, StreamDropped, Trap
-from ..runtime.stream import Buffer, CopyResult, OnCopy, OnCopyDone, Reclaim, Shared
+from ..runtime.stream import CopyResult, Reclaim, Shared
 from ..types import FutureType, PrimitiveType, ResultType, StreamType, ValType
 from ..values import Ok
-from .driver import HostTask
 
 if TYPE_CHECKING:
-    from ..runtime.instance import ComponentInstance
     from .driver import Driver
 
 DEFAULT_READ = 65536
-MAX_READ = 1 << 20
 
 
 class Collector:
@@ -55,41 +51,6 @@ class Collector:
         if elem_type is PrimitiveType.U8:
             return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
         return [element for piece in self.pieces for element in piece]
-
-
-class Piece:
-    """The buffer of a host that writes: what is left of a bytes-like object, a sequence, or a count."""
-
-    __slots__ = ("elem_type", "length", "progress", "values")
-
-    def __init__(self, values: Any, elem_type: ValType | None) -> None:
-        self.elem_type = elem_type
-        if elem_type is None:
-            self.length = int(values)
-        else:
-            if elem_type is PrimitiveType.U8:
-                values = memoryview(bytes(values) if isinstance(values, list | tuple) else values).cast("B")
-            elif not hasattr(values, "__getitem__"):
-                values = list(values)
-            self.length = len(values)
-        self.values = values
-        self.progress = 0
-
-    @property
-    def remain(self) -> int:
-        return self.length - self.progress
-
-    @property
-    def is_zero_length(self) -> bool:
-        return self.length == 0
-
-    def read(self, count: int) -> Any:
-        start = self.progress
-        self.progress += count
-        return count if self.elem_type is None else self.values[start : start + count]
-
-    def write(self, values: Any, count: int) -> None:
-        raise AssertionError("a host that writes has no room to be written to")
 
 
 class HostEnd:
@@ -261,233 +222,3 @@ class FutureReader(HostEnd):
             assert isinstance(value, Ok)
             return value.value
         return value
-
-
-class HostSource:
-    """What Python gives in place of a stream's or future's writable end: it answers a guest's reads.
-
-    Elements come from one host task, which `run` is the work of. `piece` is what it has delivered and the guest has not
-    read yet; it goes on only when that is used up and the guest wants more. So nothing is buffered beyond one piece.
-    """
-
-    def __init__(self, driver: Driver, elem_type: ValType | None, name: str) -> None:
-        self.driver = driver
-        self.elem_type = elem_type
-        self.name = name
-        self.piece: Piece | None = None
-        self.ended = False
-        self.dropped = False
-        self.task: HostTask | None = None
-        self.buffer: Buffer | None = None
-        self.on_copy: OnCopy | None = None
-        self.on_copy_done: OnCopyDone | None = None
-        self.wanted: anyio.Event | None = None
-
-    # As the shared state of the guest's readable end
-
-    def read(self, inst: ComponentInstance | None, buffer: Buffer, on_copy: OnCopy, on_copy_done: OnCopyDone) -> None:
-        if self.piece is not None:
-            self.copy(self.piece, buffer)
-            on_copy_done(CopyResult.COMPLETED)
-        elif self.ended:
-            on_copy_done(CopyResult.DROPPED)
-        else:
-            self.buffer, self.on_copy, self.on_copy_done = buffer, on_copy, on_copy_done
-            self.want()
-
-    def copy(self, piece: Piece, buffer: Buffer) -> None:
-        count = min(piece.remain, buffer.remain)
-        if count:
-            buffer.write(piece.read(count), count)
-        if piece.remain == 0:
-            self.piece = None
-            self.used_up()
-
-    def used_up(self) -> None:
-        """A piece has been read whole."""
-
-    def write(self, inst: ComponentInstance | None, buffer: Buffer, on_copy: OnCopy, on_copy_done: OnCopyDone) -> None:
-        raise AssertionError("the host is the writer")
-
-    def cancel(self) -> None:
-        on_copy_done = self.on_copy_done
-        assert on_copy_done is not None
-        self.forget_reader()
-        on_copy_done(CopyResult.CANCELLED)
-
-    def drop(self) -> None:
-        self.dropped = True
-        self.piece = None
-        if self.task is not None:
-            self.task.cancel()
-
-    def forget_reader(self) -> None:
-        self.buffer = self.on_copy = self.on_copy_done = None
-
-    # As the end of the host task
-
-    def want(self) -> None:
-        """The guest waits for the next piece."""
-        if self.task is None:
-            self.task = self.driver.start(HostTask(self.name, self.run, None))
-        elif self.wanted is not None:
-            self.wanted.set()
-
-    async def run(self) -> None:
-        raise NotImplementedError
-
-    async def deliver(self, values: Any) -> None:
-        """Hands a piece to the guest, and waits until the guest wants another one."""
-        piece = Piece(values, self.elem_type)
-        if piece.length == 0:
-            return
-        self.driver.step(partial(self.offer, piece))
-        while self.piece is not None or self.buffer is None:
-            self.wanted = anyio.Event()
-            if self.dropped:
-                return
-            await self.wanted.wait()
-
-    def offer(self, piece: Piece) -> None:
-        """Copies into the guest's pending read. The guest learns of it by an event; what it has not read is kept."""
-        self.piece = piece
-        buffer, on_copy = self.buffer, self.on_copy
-        if buffer is not None and on_copy is not None:
-            if buffer.is_zero_length:
-                on_copy_done = self.on_copy_done
-                assert on_copy_done is not None
-                self.forget_reader()
-                on_copy_done(CopyResult.COMPLETED)
-                return
-            self.copy(piece, buffer)
-            on_copy_done = self.on_copy_done
-            assert on_copy_done is not None
-            self.forget_reader()
-            on_copy_done(CopyResult.COMPLETED)
-
-    def end(self) -> None:
-        self.ended = True
-        on_copy_done = self.on_copy_done
-        if on_copy_done is not None and self.piece is None:
-            self.forget_reader()
-            on_copy_done(CopyResult.DROPPED)
-
-
-class BytesSource(HostSource):
-    """A stream whose elements are all there: no host task is needed."""
-
-    def __init__(self, driver: Driver, elem_type: ValType | None, values: Any) -> None:
-        super().__init__(driver, elem_type, "a stream of given elements")
-        piece = Piece(values, elem_type)
-        self.piece = piece if piece.length else None
-        self.ended = True
-
-
-class IterableSource(HostSource):
-    """A stream out of an async iterable. Its task starts with the first read and closes the iterable at the end."""
-
-    def __init__(self, driver: Driver, elem_type: ValType | None, iterable: AsyncIterable[Any]) -> None:
-        super().__init__(driver, elem_type, f"the stream {type(iterable).__name__}")
-        self.iterable = iterable
-
-    def used_up(self) -> None:
-        if self.wanted is not None:
-            self.wanted.set()
-
-    def drop(self) -> None:
-        never_read = self.task is None
-        super().drop()
-        if never_read and not self.driver.closing:
-            self.task = self.driver.start(HostTask(self.name, partial(close_all, self.iterable), None))
-
-    async def run(self) -> None:
-        iterator = self.pieces() if isinstance(self.iterable, ByteReceiveStream) else aiter(self.iterable)
-        try:
-            async for values in iterator:
-                await self.deliver(values)
-                if self.dropped:
-                    break
-                await self.driver.breathe()
-        except anyio.EndOfStream:
-            pass
-        except Exception as error:
-            trap = Trap(f"{self.name} raised {type(error).__name__}: {error}")
-            trap.__cause__ = error
-            self.driver.step(partial(raise_error, trap))
-        finally:
-            await close_all(iterator, self.iterable)
-        self.driver.step(self.end)
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """What the guest asks for, and no more: the rest stays in the stream for others."""
-        assert isinstance(self.iterable, ByteReceiveStream)
-        while True:
-            wanted = self.buffer.remain if self.buffer is not None else 0
-            yield await self.iterable.receive(min(wanted or DEFAULT_READ, MAX_READ))
-
-
-async def close_all(*closables: object) -> None:
-    for closable in closables:
-        close = getattr(closable, "aclose", None)
-        if close is not None:
-            with anyio.CancelScope(shield=True):
-                await close()
-
-
-class AwaitableSource(HostSource):
-    """A future out of an awaitable, which is awaited at once."""
-
-    def __init__(self, driver: Driver, elem_type: ValType | None, awaitable: Awaitable[Any]) -> None:
-        super().__init__(driver, elem_type, f"the future {getattr(awaitable, '__name__', type(awaitable).__name__)}")
-        self.awaitable = awaitable
-        self.task = driver.start(HostTask(self.name, self.run, None))
-
-    async def run(self) -> None:
-        returns_result = isinstance(self.elem_type, ResultType)
-        try:
-            value = await self.awaitable
-        except Exception as error:
-            if not (returns_result and isinstance(error, Err)):
-                trap = Trap(f"{self.name} raised {type(error).__name__}: {error}")
-                trap.__cause__ = error
-                self.driver.step(partial(raise_error, trap))
-                return
-            value = error
-        else:
-            if returns_result:
-                value = Ok(value)
-        if not self.dropped:
-            self.driver.step(partial(self.offer, Piece([value] if self.elem_type is not None else 1, self.elem_type)))
-
-
-def raise_error(error: Exception) -> None:
-    raise error
-
-
-class PythonEdge:
-    """How one store's streams and futures look to Python, and Python's to it."""
-
-    driver: Driver
-
-    def wrap_stream(self, shared: Shared, t: StreamType) -> StreamReader:
-        return StreamReader(self.driver, shared, t)
-
-    def wrap_future(self, shared: Shared, t: FutureType) -> FutureReader:
-        return FutureReader(self.driver, shared, t)
-
-    def unwrap_stream(self, value: Any, t: StreamType) -> Shared:
-        if isinstance(value, StreamReader):
-            return value.take()
-        if isinstance(value, ByteReceiveStream | ObjectReceiveStream | AsyncIterable):
-            return IterableSource(self.driver, t.elem_type, value)
-        try:
-            return BytesSource(self.driver, t.elem_type, value)
-        except (TypeError, ValueError):
-            raise TypeError(f"expected an async iterable, a sequence, or bytes for a stream, got {value!r}") from None
-
-    def unwrap_future(self, value: Any, t: FutureType) -> Shared:
-        if isinstance(value, FutureReader):
-            return value.take()
-        if isinstance(value, Awaitable):
-            return AwaitableSource(self.driver, t.elem_type, value)
-        raise TypeError(f"expected an awaitable for a future, got {value!r}")

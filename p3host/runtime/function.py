@@ -11,13 +11,13 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from ..abi.layout import MAX_FLAT_ASYNC_PARAMS, MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, flatten_count
-from ..abi.lift import compile_lift, compile_lift_result
+from ..abi.lift import compile_lift, compile_lift_result, takes_memory
 from ..abi.lower import compile_lower, compile_lower_result
 from ..abi.options import AbiOptions
-from ..errors import Trap, trap_if
+from ..errors import TooManyCalls, Trap, trap_if
 from ..types import BorrowType, FuncType, contains
 from .options import CanonicalOptions
-from .task import Call, OnCancel, Subtask, SubtaskState, Task, TaskState, failed_call
+from .task import Call, OnCancel, Subtask, SubtaskState, Task, TaskState, failed_call, too_many_tasks
 from .thread import FREEZE, CoreFunc, Routine, Thread
 from .waitable import NO_EVENT, TASK_CANCELLED, WaitableSet
 
@@ -108,12 +108,23 @@ def run_implicit_thread(task: Task) -> Routine[None]:
     thread = task.implicit_thread
     if task.is_kept_out() and not (yield from task.wait_to_enter()):
         return
+    store = inst.store
+    # Calls of a type that is not async end before their callers go on: nesting bounds them.
+    if len(store.threads) >= store.max_tasks and func.type.is_async:
+        inst.offer_exclusive()
+        task.state = TaskState.RESOLVED
+        task.call.on_fail(TooManyCalls(too_many_tasks(store)))
+        return
     task.enter()
     options = func.options.with_scope(task) if lifted.borrows else func.options
     try:
         flat_args = lifted.lower_params(options, task.start())
     except (TypeError, ValueError) as error:
-        refuse_arguments(task, error)
+        task.state = TaskState.RESOLVED
+        task.num_borrows = 0
+        task.give_back()
+        task.exit()
+        task.call.on_fail(error)
         return
     result = yield func.core_func.fiber(flat_args)
 
@@ -150,25 +161,17 @@ def run_implicit_thread(task: Task) -> Routine[None]:
     task.exit()
 
 
-def refuse_arguments(task: Task, error: Exception) -> None:
-    """The host gave arguments of the wrong shape: the call fails, and no guest is harmed, as none has run yet."""
-    task.state = TaskState.RESOLVED
-    task.num_borrows = 0
-    task.give_back()
-    task.exit()
-    task.call.on_fail(error)
-
-
 class LoweredFunc:
     """A lowered import's converters, on the caller's side. `flat_params` tells where an out pointer stands."""
 
-    __slots__ = ("borrows", "is_async", "lift_params", "lower", "name", "out_index", "type")
+    __slots__ = ("borrows", "is_async", "lift_params", "lower", "name", "out_index", "takes_memory", "type")
 
     def __init__(self, name: str, t: FuncType, abi: AbiOptions, is_async: bool) -> None:
         self.name = name
         self.type = t
         self.is_async = is_async
         self.borrows = any(contains(param, BorrowType) for param in t.param_types)
+        self.takes_memory = takes_memory(t.param_types)
         max_params = MAX_FLAT_ASYNC_PARAMS if is_async else MAX_FLAT_PARAMS
         max_results = 0 if is_async else MAX_FLAT_RESULTS
         lift = compile_lift(t.param_types, abi, max_params)
@@ -200,6 +203,8 @@ def canon_lower_sync(
     if store.frozen:
         yield FREEZE
     if not subtask.resolved and subtask.failure is None:
+        if not isinstance(callee, LiftedFunc):
+            subtask.keep_arguments()
         if func.type.is_async:
             yield from thread.wait_until(
                 lambda: subtask.resolved or subtask.failure is not None, False, f"the call of {func.name!r}"
@@ -232,6 +237,8 @@ def start_async_lower(
     options.inst.check_may_leave()
     subtask = Subtask(func, options, thread, flat_args)
     subtask.on_cancel = callee(subtask, options.inst)
+    if not subtask.resolved:
+        subtask.keep_arguments()
     return finish_async_lower(subtask)
 
 

@@ -42,6 +42,7 @@ class CanonicalOptions:
         "core_func",
         "inst",
         "is_async",
+        "lifted_bytes",
         "memory",
         "post_return",
         "realloc_func",
@@ -71,6 +72,7 @@ class CanonicalOptions:
         self.post_return = post_return
         self.core_func = core_func
         self.scope: Task | Subtask | None = None
+        self.lifted_bytes = 0
 
     def with_scope(self, scope: Task | Subtask) -> CanonicalOptions:
         scoped = CanonicalOptions.__new__(CanonicalOptions)
@@ -84,6 +86,7 @@ class CanonicalOptions:
         scoped.post_return = self.post_return
         scoped.core_func = self.core_func
         scoped.scope = scope
+        scoped.lifted_bytes = 0
         return scoped
 
     def realloc(self, old: int, old_size: int, alignment: int, new_size: int) -> int:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .stream import Shared
 
 DEFAULT_MAX_HANDLES = 1_000_000
+DEFAULT_MAX_ARGUMENT_BYTES = 1 << 30
 DEFAULT_MAX_TASKS = 30_000  # each may need a suspended stack, and the kernel has about as many for a process
 
 
@@ -92,7 +93,8 @@ NO_CALL = NoCall()
 class Store:
     """`choose(n)` picks one of n possibilities wherever the specification leaves a choice; without it the first one is
     taken, in order of arrival. `slice_seconds` bounds one tick. `max_handles` bounds each table of an instance,
-    `max_tasks` the threads that have begun, and the calls that guests have started and that go on."""
+    `max_tasks` the threads that have begun, and the calls that guests have started and that go on.
+    `max_argument_bytes` bounds what the lists and strings take, about, that such calls gave to the host."""
 
     def __init__(
         self,
@@ -102,12 +104,14 @@ class Store:
         slice_seconds: float = 0.01,
         max_handles: int = DEFAULT_MAX_HANDLES,
         max_tasks: int = DEFAULT_MAX_TASKS,
+        max_argument_bytes: int = DEFAULT_MAX_ARGUMENT_BYTES,
     ) -> None:
         self.edge = edge
         self.choose = choose
         self.slice_seconds = slice_seconds
         self.max_handles = max_handles
         self.max_tasks = max_tasks
+        self.max_argument_bytes = max_argument_bytes
         self.instances: list[ComponentInstance] = []
         self.resources: list[RuntimeResource] = []
         self.options: list[CanonicalOptions] = []
@@ -123,10 +127,12 @@ class Store:
         self.threads: dict[Thread, None] = {}  # those that have begun and not ended
         self.borrowed: list[Resource] = []  # guests' resources that a host function sees which answers at once
         self.num_pending_subtasks = 0  # those in handle tables that have not resolved
+        self.argument_bytes = 0  # of calls that have not resolved
         self.ticking = False
         self.trap: Trap | None = None
         self.on_poison: Callable[[BaseException], None] = ignore_poison
         self.on_wake: Callable[[], None] = ignore_wake
+        self.may_go_on: Callable[[], bool] | None = None  # where given, ready threads wait while it answers False
 
     # What the driver calls
 
@@ -164,7 +170,11 @@ class Store:
             return False
         if self.held is not None:
             return any(call is self.held for call, _ in self.inbox)
-        return bool(self.frozen or self.queue or self.yielded or self.inbox)
+        return bool(self.frozen or self.inbox or self.has_ready)
+
+    @property
+    def has_ready(self) -> bool:
+        return bool(self.queue or self.yielded) and (self.may_go_on is None or self.may_go_on())
 
     def poison(self, error: BaseException) -> None:
         """Ends everything: after a trap no guest of this store runs again."""
@@ -220,7 +230,7 @@ class Store:
                     return
             if self.inbox:
                 self.inbox.popleft()[1]()
-            elif self.queue or self.yielded:
+            elif self.has_ready:
                 queue = self.queue or self.yielded
                 if self.choose is not None:
                     queue.rotate(-self.choose(len(queue)))

@@ -23,8 +23,9 @@ from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ..abi.copy import copy_elements
+from ..abi.layout import NUMBER_FORMATS
 from ..errors import Trap, trap_if
-from ..types import FutureType, PrimitiveType, StreamType, ValType
+from ..types import FutureType, StreamType, ValType
 from .waitable import Event, EventCode, Waitable
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class Shared(Protocol):
 class SharedState:
     """What the shared states of streams and futures have in common: the side that came first."""
 
-    __slots__ = ("dropped", "elem_type", "on_copy", "on_copy_done", "pending_buffer", "pending_inst", "store")
+    __slots__ = ("dropped", "elem_type", "on_copy", "on_copy_done", "pending_buffer", "pending_inst")
 
     def __init__(self, elem_type: ValType | None) -> None:
         self.elem_type = elem_type
@@ -263,24 +264,8 @@ class SharedFuture(SharedState):
             on_copy_done(CopyResult.COMPLETED)
 
 
-NUMBERS = frozenset(
-    (
-        PrimitiveType.S8,
-        PrimitiveType.U8,
-        PrimitiveType.S16,
-        PrimitiveType.U16,
-        PrimitiveType.S32,
-        PrimitiveType.U32,
-        PrimitiveType.S64,
-        PrimitiveType.U64,
-        PrimitiveType.F32,
-        PrimitiveType.F64,
-    )
-)
-
-
 def is_none_or_number(t: ValType | None) -> bool:
-    return t is None or t in NUMBERS
+    return t is None or t in NUMBER_FORMATS
 
 
 class CopyEnd(Waitable):

@@ -7,7 +7,7 @@ from contextvars import Context
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
-from ..errors import Exit, Trap, trap_if
+from ..errors import Exit, TooManyCalls, Trap, trap_if
 from .thread import Routine, Thread
 from .waitable import Event, EventCode, Waitable
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .instance import ComponentInstance
     from .options import CanonicalOptions
     from .resource import Resource, ResourceHandle
+    from .store import Store
 
 
 class Cancelled(Enum):
@@ -129,14 +130,17 @@ class Task:
 
     def enter(self) -> None:
         """The beginning of the implicit thread's work in the instance."""
+        thread = self.implicit_thread
         if self.func.needs_exclusive and self.func.type.is_async:
-            self.inst.exclusive_thread = self.implicit_thread
-        self.register_thread(self.implicit_thread)
+            self.inst.exclusive_thread = thread
+        self.threads.append(thread)
+        self.inst.store.threads[thread] = None
 
     def register_thread(self, thread: Thread) -> None:
+        """The beginning of another thread."""
         store = self.inst.store
         if len(store.threads) >= store.max_tasks:
-            raise Trap(f"more than {store.max_tasks} tasks or threads are in progress")
+            raise Trap(too_many_tasks(store))
         self.threads.append(thread)
         store.threads[thread] = None
 
@@ -245,6 +249,7 @@ class Subtask(Waitable):
     """One call of a lowered function, as the caller sees it. `options` is the caller's side of the values."""
 
     __slots__ = (
+        "argument_bytes",
         "borrowed",
         "cancellation_requested",
         "context",
@@ -275,6 +280,7 @@ class Subtask(Waitable):
         self.flat_result: int | float | None = None
         self.index = 0  # in the handle table, once an async lower has put it there
         self.failure: BaseException | None = None
+        self.argument_bytes = 0  # what the host keeps of its arguments, as counted by the store
 
     @property
     def resolved(self) -> bool:
@@ -287,7 +293,22 @@ class Subtask(Waitable):
         self.state = SubtaskState.STARTED
         return self.func.lift_params(self.options, self.flat_args)
 
+    def keep_arguments(self) -> None:
+        """The host goes on with the call, and keeps what it was given until the call has resolved."""
+        if not self.func.takes_memory or self.state is not SubtaskState.STARTED:
+            return
+        store = self.options.store
+        self.argument_bytes = self.options.lifted_bytes
+        store.argument_bytes += self.argument_bytes
+        trap_if(
+            store.argument_bytes > store.max_argument_bytes,
+            f"the lists and strings given to calls of imports that are in progress take more than "
+            f"{store.max_argument_bytes} bytes of the host",
+        )
+
     def on_resolve(self, result: Any) -> None:
+        if self.argument_bytes:
+            self.options.store.argument_bytes -= self.argument_bytes
         if self.borrowed is not None:
             for resource in self.borrowed:
                 resource.alive = False
@@ -340,8 +361,14 @@ class Subtask(Waitable):
         trap_if(not self.resolve_delivered, "cannot drop a subtask which has not yet resolved")
 
 
+def too_many_tasks(store: Store) -> str:
+    return f"more than {store.max_tasks} tasks or threads are in progress"
+
+
 def failed_call(name: str, error: BaseException) -> BaseException:
     """What a failed callee is for the caller that called it: its own trap if it trapped, else a new one."""
     if isinstance(error, (Trap, Exit)) or not isinstance(error, Exception):
         return error
+    if isinstance(error, TooManyCalls):
+        return Trap(str(error))
     return Trap(f"the host function {name!r} raised {type(error).__name__}: {error}")

@@ -7,7 +7,21 @@ from typing import Protocol
 
 import anyio
 
+from ..records import Record
+
 LONGEST_SLEEP = 86400 * 10**9  # event loops take no time-out of centuries
+
+
+class Timestamp(Record):
+    """`datetime` of WASI 0.2 and `instant` of 0.3: seconds since 1970-01-01T00:00:00Z, which may be negative in 0.3,
+    and 0 to 999,999,999 nanoseconds forward from there."""
+
+    seconds: int
+    nanoseconds: int
+
+    @classmethod
+    def of(cls, nanoseconds: int) -> Timestamp:
+        return cls(*divmod(nanoseconds, 10**9))
 
 
 class MonotonicClock(Protocol):

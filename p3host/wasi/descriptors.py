@@ -17,9 +17,10 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from enum import Enum, Flag
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 from ..errors import Err
+from .clock import Timestamp
 from .filesystem import MAX_FILESIZE, Filesystem, Handle, check_filesize, in_thread
 from .filesystem_types import (
     ADVICE,
@@ -31,12 +32,11 @@ from .filesystem_types import (
     MetadataHashValue,
     OpenFlags,
     PathFlags,
-    Timestamp,
 )
+from .later import MaybeLater
 from .paths import encode, entry_beneath, error, libc, link_target, open_beneath, parent_beneath
 
 T = TypeVar("T")
-MaybeLater: TypeAlias = T | Coroutine[Any, Any, T]
 
 OPEN_FLAGS = os.O_NOCTTY | os.O_NONBLOCK  # nonblocking: pipes and devices must not hold a thread
 UTIME_NOW = (1 << 30) - 1

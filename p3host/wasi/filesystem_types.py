@@ -9,6 +9,7 @@ from enum import Flag, auto
 from typing import Any
 
 from ..records import Record
+from .clock import Timestamp
 
 ERROR_LABELS = {
     errno.EACCES: "access",
@@ -109,13 +110,6 @@ SYNC_FLAGS = {
     DescriptorFlags.DATA_INTEGRITY_SYNC: os.O_DSYNC,
     DescriptorFlags.REQUESTED_WRITE_SYNC: os.O_RSYNC,
 }
-
-
-class Timestamp(Record):
-    """`datetime` of WASI 0.2 and `instant` of 0.3: since 1970-01-01T00:00:00Z; seconds may be negative in 0.3."""
-
-    seconds: int
-    nanoseconds: int
 
 
 class DescriptorStat(Record):

@@ -55,6 +55,7 @@ class FakeContext:
         self.top = 8
         self.allocations: list[tuple[int, int, int]] = []
         self.lifted: list[tuple[str, int]] = []
+        self.lifted_bytes = 0
 
     def realloc(self, old: int, old_size: int, alignment: int, new_size: int) -> int:
         assert (old, old_size) == (0, 0)

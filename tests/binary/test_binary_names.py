@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p3host.binary.names import (
-    canonical_version,
     find_conflict,
     is_label,
     parse_extern_name,
@@ -201,8 +200,8 @@ def test_versions_are_ordered_by_precedence() -> None:
         ("0.0.0", "0.0.0", ""),
     ],
 )
-def test_a_version_is_split_into_its_canonical_part_and_a_suffix(text: str, canonical: str, suffix: str) -> None:
-    assert canonical_version(text) == (canonical, suffix)
+def test_a_version_is_restored_of_its_canonical_part_and_a_suffix(text: str, canonical: str, suffix: str) -> None:
+    assert parse_version(text).canonical == canonical
     assert parse_version(canonical).is_canonical
     assert restore_version(parse_extern_name(f"a:b/c@{canonical}"), suffix) == parse_version(text)
 
@@ -255,10 +254,10 @@ def test_names_that_differ_too_little_conflict(first: str, second: str) -> None:
     ["1-" * 50_000 + "!", "a" * 100_000 + "!", "[method]" + "a." * 50_000, "a:" * 50_000, "a:b/c@" + "1." * 50_000],
 )
 def test_long_names_are_refused_fast(text: str) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(ValueError, match=r"not|more than"):
         parse_extern_name(text)
-    assert time.perf_counter() - begin < 0.5
+    assert time.process_time() - begin < 0.5
 
 
 @given(st.text(alphabet="aB1-:/@.[]+", max_size=20) | st.text(max_size=20))

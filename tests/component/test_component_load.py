@@ -151,6 +151,8 @@ async def test_missing_wasi_is_listed_like_any_import() -> None:
 
 async def test_instance_is_entered_once_and_used_within_its_block() -> None:
     instance = behaviours().instantiate({"wait": wait})
+    with pytest.raises(InstanceClosed, match="before its 'async with' block"):
+        _ = instance.exports
     async with instance:
         add = instance.exports.add
         assert await add(1, 2) == 3

@@ -40,9 +40,9 @@ def busy_thread() -> Iterator[list[int]]:
 
 def test_a_spinning_guest_is_preempted_again_and_again(blocker: CoreInstance) -> None:
     fiber = func(blocker, "spin").fiber()
-    started = time.monotonic()
+    started = time.thread_time()
     assert [fiber.step() for _ in range(5)] == [Status.PREEMPTED] * 5
-    assert time.monotonic() - started < 1.0
+    assert time.thread_time() - started < 1.0
     fiber.close()
 
 

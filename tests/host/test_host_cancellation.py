@@ -19,6 +19,7 @@ pytestmark = pytest.mark.anyio
 
 GUESTS = Path(__file__).parents[2] / "guests"
 FAR = 10_000  # ms: nobody waits that long
+SOON = 4  # seconds: sooner than the default grace period
 SHORT = 0.01
 
 
@@ -117,7 +118,7 @@ async def test_guest_that_spins_is_killed_and_its_other_callers_trap(name: str) 
         with anyio.move_on_after(SHORT) as scope:
             await getattr(instance.exports, name)()
         assert scope.cancelled_caught
-        assert monotonic() - started < 1
+        assert monotonic() - started < SOON
         await let_others_run()
         assert len({id(failure) for failure in failures}) == 2
         with pytest.raises(Trap, match="killed"):
@@ -215,7 +216,7 @@ async def test_many_calls_cancelled_at_once() -> None:
                     await checkpoint()
             started = monotonic()
             group.cancel_scope.cancel()
-        assert monotonic() - started < 1
+        assert monotonic() - started < SOON
         assert (wait.started, wait.cancelled, wait.ended) == (200, 200, 200)
         assert await instance.exports.nap(1) == 1
         assert not instance.driver.host_tasks
@@ -274,7 +275,7 @@ async def test_second_cancellation_of_an_asyncio_task_abandons_at_once(name: str
         started = monotonic()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert monotonic() - started < 1
+        assert monotonic() - started < SOON
         assert not instance.driver.calls
         if name == "spin":
             with pytest.raises(Trap, match="killed"):
@@ -360,7 +361,7 @@ async def test_leaving_the_block_by_cancellation_ends_all_that_runs_in_it() -> N
         async with behaviours().instantiate({"wait": wait}, grace_seconds=0.05) as instance:
             await instance.exports.spin()
     assert scope.cancelled_caught
-    assert monotonic() - started < 1
+    assert monotonic() - started < SOON
 
 
 async def test_leaving_the_block_by_an_error_waits_for_host_functions_to_unwind() -> None:

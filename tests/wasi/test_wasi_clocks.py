@@ -9,7 +9,7 @@ import pytest
 from trio.testing import MockClock
 from wasi_fakes import ManualClock, finish
 
-from p3host.wasi.clock import LoopClock, RealTime
+from p3host.wasi.clock import LoopClock, RealTime, Timestamp
 from p3host.wasi.p2 import clocks as p2
 from p3host.wasi.p3 import clocks as p3
 
@@ -101,15 +101,15 @@ async def test_an_injected_clock_is_read_and_waited_on() -> None:
 )
 def test_an_instant_counts_nanoseconds_forward(now: int, instant: tuple[int, int]) -> None:
     clock = p3.System(FixedTime(now))
-    assert clock.now() == p3.Instant(*instant)
+    assert clock.now() == Timestamp(*instant)
     assert clock.get_resolution() == 1_500_000_000
 
 
 @pytest.mark.parametrize(("now", "datetime"), [(0, (0, 0)), (1_500_000_001, (1, 500_000_001)), (-1, (0, 0))])
 def test_a_datetime_does_not_go_before_1970(now: int, datetime: tuple[int, int]) -> None:
     clock = p2.Wall(FixedTime(now))
-    assert clock.now() == p2.Datetime(*datetime)
-    assert clock.resolution() == p2.Datetime(1, 500_000_000)
+    assert clock.now() == Timestamp(*datetime)
+    assert clock.resolution() == Timestamp(1, 500_000_000)
 
 
 def test_the_real_time_is_told() -> None:
@@ -119,10 +119,10 @@ def test_the_real_time_is_told() -> None:
 
 
 def test_no_time_zone_is_exposed() -> None:
-    instant = p3.Instant(0, 0)
+    instant = Timestamp(0, 0)
     assert (p3.Timezone().iana_id(), p3.Timezone().utc_offset(instant)) == (None, None)
     assert p3.Timezone().to_debug_string() == "UTC"
-    datetime = p2.Datetime(0, 0)
+    datetime = Timestamp(0, 0)
     assert p2.Timezone().display(datetime) == p2.TimezoneDisplay(0, "UTC", False)
     assert p2.Timezone().utc_offset(datetime) == 0
 

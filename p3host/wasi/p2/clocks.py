@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...records import Record
-from ..clock import MonotonicClock, SystemClock
+from ..clock import MonotonicClock, SystemClock, Timestamp
 from .io import Pollable
-
-
-class Datetime(Record):
-    """Seconds since 1970-01-01T00:00:00Z and 0 to 999,999,999 nanoseconds."""
-
-    seconds: int
-    nanoseconds: int
 
 
 class TimezoneDisplay(Record):
@@ -49,20 +42,20 @@ class Wall:
     def __init__(self, clock: SystemClock) -> None:
         self.clock = clock
 
-    def now(self) -> Datetime:
-        return Datetime(*divmod(max(0, self.clock.now()), 10**9))
+    def now(self) -> Timestamp:
+        return Timestamp.of(max(0, self.clock.now()))
 
-    def resolution(self) -> Datetime:
-        return Datetime(*divmod(self.clock.resolution, 10**9))
+    def resolution(self) -> Timestamp:
+        return Timestamp.of(self.clock.resolution)
 
 
 class Timezone:
     """`wasi:clocks/timezone`: no time zone is exposed."""
 
-    def display(self, when: Datetime) -> TimezoneDisplay:
+    def display(self, when: Timestamp) -> TimezoneDisplay:
         return TimezoneDisplay(0, "UTC", False)
 
-    def utc_offset(self, when: Datetime) -> int:
+    def utc_offset(self, when: Timestamp) -> int:
         return 0
 
 

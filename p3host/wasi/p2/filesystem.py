@@ -9,10 +9,12 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from ..byte_streams import PIECE, ByteSink, ByteSource
+from ..clock import Timestamp
 from ..descriptors import Descriptor as SharedDescriptor
-from ..descriptors import MaybeLater, Preopens
+from ..descriptors import Preopens
 from ..filesystem import DirectoryReader, Filesystem, Handle, in_thread, read_at, write_all
-from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry, Timestamp
+from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
+from ..later import MaybeLater
 from ..paths import error
 from .io import Error, InputStream, OutputStream
 
@@ -138,7 +140,7 @@ class Descriptor(SharedDescriptor):
     @staticmethod
     def timestamp(nanoseconds: int) -> Timestamp | None:
         """None before 1970, which `datetime` can't express."""
-        return Timestamp(*divmod(nanoseconds, 10**9)) if nanoseconds >= 0 else None
+        return Timestamp.of(nanoseconds) if nanoseconds >= 0 else None
 
     def read_via_stream(self, offset: int) -> InputStream:
         if stat.S_ISDIR(self.mode):

@@ -17,16 +17,14 @@ flush has nothing left to do.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, ClassVar
 
 import anyio
 
 from ...errors import Err, trap_if
 from ...records import Record
 from ..byte_streams import PIECE, ByteSink, ByteSource
-
-T = TypeVar("T")
-MaybeLater: TypeAlias = T | Coroutine[Any, Any, T]
+from ..later import MaybeLater
 
 BLOCKING_WRITE_LIMIT = 4096
 

@@ -5,15 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from ...records import Record
-from ..clock import MonotonicClock, SystemClock
-
-
-class Instant(Record):
-    """Seconds since 1970-01-01T00:00:00Z, negative before, and 0 to 999,999,999 nanoseconds forward from there."""
-
-    seconds: int
-    nanoseconds: int
+from ..clock import MonotonicClock, SystemClock, Timestamp
 
 
 class Monotonic:
@@ -41,8 +33,8 @@ class System:
     def __init__(self, clock: SystemClock) -> None:
         self.clock = clock
 
-    def now(self) -> Instant:
-        return Instant(*divmod(self.clock.now(), 10**9))
+    def now(self) -> Timestamp:
+        return Timestamp.of(self.clock.now())
 
     def get_resolution(self) -> int:
         return self.clock.resolution
@@ -54,7 +46,7 @@ class Timezone:
     def iana_id(self) -> str | None:
         return None
 
-    def utc_offset(self, when: Instant) -> int | None:
+    def utc_offset(self, when: Timestamp) -> int | None:
         return None
 
     def to_debug_string(self) -> str:

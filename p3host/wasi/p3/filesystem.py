@@ -13,10 +13,11 @@ from anyio.abc import ByteReceiveStream
 from anyio.lowlevel import checkpoint
 
 from ...records import Record
+from ..clock import Timestamp
 from ..descriptors import FAILURES, Preopens
 from ..descriptors import Descriptor as SharedDescriptor
 from ..filesystem import MAX_READ, DirectoryReader, Filesystem, Handle, in_thread, read_at, write_all
-from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry, Timestamp
+from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
 from ..paths import error
 
 
@@ -141,7 +142,7 @@ class Descriptor(SharedDescriptor):
 
     @staticmethod
     def timestamp(nanoseconds: int) -> Timestamp:
-        return Timestamp(*divmod(nanoseconds, 10**9))
+        return Timestamp.of(nanoseconds)
 
     def read_via_stream(self, offset: int) -> tuple[ByteReceiveStream, Coroutine[Any, Any, None]]:
         reading = FileReading(self, offset)
