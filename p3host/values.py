@@ -206,6 +206,8 @@ class LabelFlags(Flag):
 
     @classmethod
     def _missing_(cls, value: object) -> Any:
+        if isinstance(value, int) and value >= 0 and value >> len(cls.__members__):  # early 3.11 lets it pass
+            raise ValueError(f"{value} has bits that {cls.__name__} has no flags for")
         # The standard library keeps every combination that ever was; a guest could name them all.
         member = super()._missing_(value)
         if len(cls._value2member_map_) > CACHE_LIMIT:
