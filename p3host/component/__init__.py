@@ -12,13 +12,12 @@ from ..binary.decoder import decode
 from ..binary.validate import validate
 from ..engine import Engine, MachineLimits, Module, ModuleError, text_to_binary
 from ..errors import DecodeError
-from ..host.functions import HostFunction
 from ..runtime.store import DEFAULT_MAX_ARGUMENT_BYTES, DEFAULT_MAX_HANDLES, DEFAULT_MAX_TASKS
 from ..types import ComponentType, CoreFuncType, InstanceType, ModuleType
 from .exports import ExportedFunction, GuestResource, Interface, ResourceClass, interface_of_types
 from .imports import Imports, find_imports
 from .instance import DEFAULT_GRACE_SECONDS, Instance
-from .linked import Linked, imported_funcs
+from .linked import Linked
 from .program import Program
 from .program_writer import ProgramWriter
 from .versions import resolve
@@ -147,10 +146,10 @@ class Component:
 
     def link(self, imports: Imports) -> Linked:
         """What is common to all instances whose imports may wait in the same places."""
-        hosts: dict[int, bool] = {}
-        for index, func in imported_funcs(self.program):
-            target = imports.functions[index]
-            hosts[index] = isinstance(target, ExportedFunction) or HostFunction(target, func.name, func.type).may_wait
+        hosts = {
+            index: isinstance(target, ExportedFunction) or target.may_wait
+            for index, target in imports.functions.items()
+        }
         key = (*hosts.values(), *imports.modules)
         linked = self.linked.get(key)
         if linked is None:

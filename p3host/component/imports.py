@@ -17,6 +17,7 @@ from ..binary.names import ExternNameParts, parse_extern_name
 from ..binary.subtyping import Mismatch, check_module
 from ..engine import Module
 from ..errors import LinkError
+from ..host.functions import HostFunction
 from ..types import FuncType, ModuleType
 from ..values import class_name, python_name
 from .exports import ExportedFunction, Interface
@@ -31,7 +32,7 @@ MISSING = object()
 class Imports:
     """What one instance is linked to: an object for each imported function, resource and module of the program."""
 
-    functions: dict[int, Any] = field(default_factory=dict)  # by function index
+    functions: dict[int, HostFunction | ExportedFunction] = field(default_factory=dict)  # by function index
     resources: dict[int, Any] = field(default_factory=dict)  # by slot; None where nothing is told about the type
     modules: list[Any] = field(default_factory=list)
 
@@ -54,10 +55,12 @@ def find_imports(program: Program, given: Mapping[str, Any], provided: Mapping[s
         if isinstance(func, ImportedDef):
             target = find_function(root(func.path[0]), func)
             problem = check_function(target, func)
-            if problem is None:
+            if problem is not None:
+                problems.append(problem)
+            elif isinstance(target, ExportedFunction):
                 found.functions[index] = target
             else:
-                problems.append(problem)
+                found.functions[index] = HostFunction(target, func.name, func.type)
     for slot, path in program.imported_resources.items():
         found.resources[slot] = find_resource(root(path[0]), path)
     for path, module_type in program.imported_modules:
@@ -146,20 +149,19 @@ def check_module_type(module: Any, expected: ModuleType) -> str | None:
 
 def check_function(target: Any, func: ImportedDef) -> str | None:
     """What is wrong with the Python object for an import, if anything."""
-    name = func.name
-    expected = describe_type(func.type)
+    name, t = func.name, func.type
     if target is MISSING:
-        return f"{name}: missing, expected {expected}"
+        return f"{name}: missing, expected {describe_type(t)}"
     if isinstance(target, ExportedFunction):
-        if same_signature(target.type, func.type):
+        if same_signature(target.type, t):
             return None
-        return f"{name}: the linked export has another type than {expected}"
+        return f"{name}: the linked export has another type than {describe_type(t)}"
     if not callable(target):
-        return f"{name}: {target!r} is not callable, expected {expected}"
-    return check_parameters(target, func, expected)
+        return f"{name}: {target!r} is not callable, expected {describe_type(t)}"
+    return check_parameters(target, func)
 
 
-def check_parameters(target: Callable[..., Any], func: ImportedDef, expected: str) -> str | None:
+def check_parameters(target: Callable[..., Any], func: ImportedDef) -> str | None:
     if takes_exactly(target, len(func.type.params)):
         return None
     try:
@@ -169,7 +171,7 @@ def check_parameters(target: Callable[..., Any], func: ImportedDef, expected: st
     try:
         signature.bind(*func.type.params)
     except TypeError as error:
-        return f"{func.name}: {target!r} can't be called as needed ({error}), expected {expected}"
+        return f"{func.name}: {target!r} can't be called as needed ({error}), expected {describe_type(func.type)}"
     return None
 
 

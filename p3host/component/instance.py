@@ -24,7 +24,7 @@ from .exports import ExportedFunction, GuestResource, Interface, ResourceClass, 
 from .foreign import ForeignFunction
 from .imports import Imports
 from .linked import Instantiation, Linked, prepare_store
-from .program import FuncItem, ImportedDef, InstanceItem, Item, ModuleItem, TypeItem
+from .program import FuncItem, InstanceItem, Item, ModuleItem, TypeItem
 
 if TYPE_CHECKING:
     from . import Component
@@ -174,12 +174,10 @@ class Instance:
     def link_imports(self, store: Store, edge: Edge) -> None:
         program = self.linked.program
         for index, target in self.imports.functions.items():
-            func = program.funcs[index]
-            assert isinstance(func, ImportedDef)
             if isinstance(target, ExportedFunction):
                 store.funcs[index] = ForeignFunction(target, self.driver)
             else:
-                store.funcs[index] = BoundHostFunction(HostFunction(target, func.name, func.type), self.driver)
+                store.funcs[index] = BoundHostFunction(target, self.driver)
         for slot, provider in self.imports.resources.items():
             if isinstance(provider, ResourceClass):
                 store.resources[slot] = provider.resource

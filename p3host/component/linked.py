@@ -24,7 +24,6 @@ from .program import (
     CoreExportItem,
     CoreItem,
     DefineResource,
-    ImportedDef,
     InstantiateCore,
     LiftedDef,
     LoweredCanon,
@@ -193,7 +192,3 @@ def prepare_store(program: Program, store: Store) -> None:
     """Makes room for what instantiation and linking fill in by index."""
     store.funcs = [None] * len(program.funcs)
     store.resources = [None] * len(program.resources)  # type: ignore[list-item]
-
-
-def imported_funcs(program: Program) -> list[tuple[int, ImportedDef]]:
-    return [(index, func) for index, func in enumerate(program.funcs) if isinstance(func, ImportedDef)]
