@@ -35,7 +35,6 @@ class HostCall:
 
     __slots__ = (
         "args",
-        "caller_done",
         "context",
         "driver",
         "ended",
@@ -58,7 +57,6 @@ class HostCall:
         self.on_cancel: OnCancel | None = None
         self.ended: Event | None = None
         self.on_stuck: Callable[[], None] | None = None
-        self.caller_done: Callable[[], None] | None = None
 
     @property
     def pending(self) -> bool:
@@ -93,8 +91,6 @@ class HostCall:
         self.value = value
         self.on_cancel = None  # it leads back here by way of the task
         self.driver.calls.pop(self, None)
-        if self.caller_done is not None:
-            self.caller_done()
         if self.ended is not None:
             self.ended.set()
 
