@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from .program_writer import ProgramWriter
 from .versions import resolve
 
 if TYPE_CHECKING:
+    from ..host.scheduling import Scheduler
     from ..wasi import Wasi
 
 __all__ = [
@@ -113,7 +114,7 @@ class Component:
         max_handles: int = DEFAULT_MAX_HANDLES,
         max_tasks: int = DEFAULT_MAX_TASKS,
         max_argument_bytes: int = DEFAULT_MAX_ARGUMENT_BYTES,
-        choose: Callable[[int], int] | None = None,
+        scheduler: Scheduler | None = None,
         detect_deadlock: bool = False,
     ) -> Instance:
         """An instance, to be entered with `async with`.
@@ -124,8 +125,8 @@ class Component:
         be in progress within the instance, and those that its guests have started: beyond them a call of the host
         raises `TooManyCalls`, and a guest traps. `max_argument_bytes` bounds what the lists and strings take, about,
         that guests gave to calls of imports that are in progress: beyond them a guest traps.
-        `choose(n)` picks one of n possibilities wherever the specification leaves a choice. With `detect_deadlock`, a
-        call that can never return raises `Deadlock` instead of waiting forever.
+        With `detect_deadlock`, a call that can never return raises `Deadlock` instead of waiting forever. A `scheduler`
+        decides the order of what happens, for tests: see `p3host.testing`.
 
         :raises LinkError: with all imports that are missing or wrong.
         """
@@ -133,21 +134,22 @@ class Component:
         found = find_imports(self.program, imports or {}, provided)
         return Instance(
             self,
-            self.link(found),
+            self.link(found, scheduler is not None),
             found,
             limits=limits,
             grace_seconds=grace_seconds,
             max_handles=max_handles,
             max_tasks=max_tasks,
             max_argument_bytes=max_argument_bytes,
-            choose=choose,
+            scheduler=scheduler,
             detect_deadlock=detect_deadlock,
         )
 
-    def link(self, imports: Imports) -> Linked:
-        """What is common to all instances whose imports may wait in the same places."""
+    def link(self, imports: Imports, may_delay: bool = False) -> Linked:
+        """What is common to all instances whose imports may wait in the same places. With `may_delay`, each function of
+        an async type may."""
         hosts = {
-            index: isinstance(target, ExportedFunction) or target.may_wait
+            index: isinstance(target, ExportedFunction) or target.may_wait or (may_delay and target.type.is_async)
             for index, target in imports.functions.items()
         }
         key = (*hosts.values(), *imports.modules)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -27,6 +27,7 @@ from .linked import Instantiation, Linked, prepare_store
 from .program import FuncItem, InstanceItem, Item, ModuleItem, TypeItem
 
 if TYPE_CHECKING:
+    from ..host.scheduling import Scheduler
     from . import Component
 
 DEFAULT_GRACE_SECONDS = 5.0
@@ -64,7 +65,7 @@ class Instance:
         max_handles: int = DEFAULT_MAX_HANDLES,
         max_tasks: int = DEFAULT_MAX_TASKS,
         max_argument_bytes: int = DEFAULT_MAX_ARGUMENT_BYTES,
-        choose: Callable[[int], int] | None = None,
+        scheduler: Scheduler | None = None,
         detect_deadlock: bool = False,
     ) -> None:
         self.component = component
@@ -75,7 +76,7 @@ class Instance:
         self.max_handles = max_handles
         self.max_tasks = max_tasks
         self.max_argument_bytes = max_argument_bytes
-        self.choose = choose
+        self.scheduler = scheduler
         self.detect_deadlock = detect_deadlock
         self.opened = False
         self.exported: Interface | None = None
@@ -106,14 +107,14 @@ class Instance:
         edge = Edge()
         store = Store(
             edge,
-            choose=self.choose,
+            choose=None if self.scheduler is None else self.scheduler.choose,
             slice_seconds=engine.config.slice_seconds,
             max_handles=self.max_handles,
             max_tasks=self.max_tasks,
             max_argument_bytes=self.max_argument_bytes,
         )
         prepare_store(self.linked.program, store)
-        self.driver = edge.driver = Driver(store, self.grace_seconds)
+        self.driver = edge.driver = Driver(store, self.grace_seconds, self.scheduler)
         await self.driver.breathe()  # making instances takes the loop's time as running guests does
         with self.driver.taking_time():
             self.machine = Machine(engine, store, self.limits)

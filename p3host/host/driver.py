@@ -21,12 +21,13 @@ from ..errors import Deadlock, Err, Exit, InstanceClosed, Trap
 from ..runtime.store import Store
 from ..runtime.task import CANCELLED, Call, Subtask
 from ..values import Ok
-from .events import Event, event_class
+from .events import Event, event_class, loop_clock
 from .interrupts import guard
 
 if TYPE_CHECKING:
     from ..runtime.instance import ComponentInstance
     from ..runtime.thread import Thread
+    from .scheduling import Scheduler
     from .streams import HostEnd
 
 
@@ -114,8 +115,9 @@ class Driver:
     background task, one step for each turn of the loop.
     """
 
-    def __init__(self, store: Store, grace_seconds: float) -> None:
+    def __init__(self, store: Store, grace_seconds: float, scheduler: Scheduler | None = None) -> None:
         self.store = store
+        self.scheduler = scheduler
         self.share = loop_share()
         self.grace_seconds = grace_seconds
         self.thread = threading.get_ident()
@@ -158,6 +160,7 @@ class Driver:
     def open(self, task_group: TaskGroup) -> None:
         self.task_group = task_group
         self.event_class = event_class()
+        self.store.now = loop_clock()
         guard.install()
         task_group.start_soon(self.run_background, name="p3host: a store's background task")
 
@@ -182,12 +185,16 @@ class Driver:
 
     def step(self, action: Callable[[], None] | None = None) -> None:
         """Does `action` as soon as guests may be entered, and runs what is ready."""
-        store, share = self.store, self.share
-        if share.seconds > store.slice_seconds:
+        if self.scheduler is not None or self.share.seconds > self.store.slice_seconds:
             if action is not None:
-                store.post(None, action)
+                self.store.post(None, action)
             self.wake()
-            return
+        else:
+            self.tick(action)
+
+    def tick(self, action: Callable[[], None] | None = None) -> None:
+        """A step of the store, now."""
+        store, share = self.store, self.share
         started = monotonic()
         outer = guard.enter()
         try:
@@ -207,7 +214,9 @@ class Driver:
 
     async def run_background(self) -> None:
         while True:
-            if self.store.has_work:
+            if self.store.has_work and self.scheduler is not None:
+                await self.take_turn(self.scheduler)
+            elif self.store.has_work:
                 await checkpoint()
                 async with self.share.turn:
                     if self.share.seconds > self.store.slice_seconds / 2:  # too much to add a slice to it
@@ -219,6 +228,14 @@ class Driver:
                 self.background_idle = anyio.Event()
                 await self.background_idle.wait()
                 self.background_idle = None
+
+    async def take_turn(self, scheduler: Scheduler) -> None:
+        await scheduler.turn(self)
+        self.tick()
+        while self.store.preempted is not None:  # how often that is depends on the machine, not on the schedule
+            await checkpoint()
+            self.tick()
+            self.end_orphan()
 
     def end_orphan(self) -> None:
         """Kills a guest that keeps the store to itself for a call that nobody waits for, after the grace period."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Err
+from ..runtime.choice import Choice, promptly
 from ..runtime.task import Call, OnCancel, failed_call
 from ..types import FuncType, FutureType, ResultType
 from ..values import Ok
@@ -68,12 +70,20 @@ class BoundHostFunction:
         args = call.on_start()
         value = self.call_in_context(call, args)
         if not self.host.must_wait_for(value):
-            call.on_resolve(value)
+            self.answer(call, value)
             return nothing_to_cancel
         driver, host = self.driver, self.host
         task = HostTask(host.name, lambda: driver.serve_call(task, call, value, host.returns_result), call.context)
         driver.start(task)
         return lambda caller: task.cancel()
+
+    def answer(self, call: Call, value: Any) -> None:
+        driver = self.driver
+        choose = driver.store.choose
+        if not self.host.type.is_async or promptly(choose, Choice.ANSWER, self.host.name):
+            call.on_resolve(value)
+        else:
+            driver.answer(call, partial(call.on_resolve, value))
 
     def call_in_context(self, call: Call, args: Sequence[Any]) -> Any:
         context = call.context

@@ -10,6 +10,7 @@ import anyio
 from anyio.abc import ByteReceiveStream
 
 from ..errors import Err, Trap
+from ..runtime.choice import Choice, choose_amount, promptly
 from ..runtime.stream import Buffer, CopyResult, OnCopy, OnCopyDone
 from ..types import PrimitiveType, ResultType, ValType
 from ..values import Ok
@@ -81,8 +82,12 @@ class HostSource:
 
     def read(self, inst: ComponentInstance | None, buffer: Buffer, on_copy: OnCopy, on_copy_done: OnCopyDone) -> None:
         if self.piece is not None:
-            self.copy(self.piece, buffer)
-            on_copy_done(CopyResult.COMPLETED)
+            if promptly(self.driver.store.choose, Choice.ANSWER, self.name):
+                self.copy(self.piece, buffer)
+                on_copy_done(CopyResult.COMPLETED)
+            else:
+                self.buffer, self.on_copy_done = buffer, on_copy_done
+                self.driver.step(self.offer_again)
         elif self.ended:
             on_copy_done(CopyResult.DROPPED)
         else:
@@ -90,7 +95,7 @@ class HostSource:
             self.want()
 
     def copy(self, piece: Piece, buffer: Buffer) -> None:
-        count = min(piece.remain, buffer.remain)
+        count = choose_amount(self.driver.store.choose, min(piece.remain, buffer.remain))
         if count:
             buffer.write(piece.read(count), count)
         if piece.remain == 0:
@@ -151,6 +156,10 @@ class HostSource:
             if not buffer.is_zero_length:
                 self.copy(piece, buffer)
             self.answer(CopyResult.COMPLETED)
+
+    def offer_again(self) -> None:
+        if self.piece is not None and self.buffer is not None:
+            self.offer(self.piece)
 
     def end(self) -> None:
         self.ended = True

@@ -263,7 +263,7 @@ def canon_subtask_drop(inst: ComponentInstance, index: int) -> None:
 
 def canon_stream_new(inst: ComponentInstance, t: StreamType) -> int:
     inst.check_may_leave()
-    shared = SharedStream(t.elem_type)
+    shared = SharedStream(t.elem_type, inst.store.choose)
     readable = inst.handles.add(ReadableStreamEnd(shared, t))
     return readable | inst.handles.add(WritableStreamEnd(shared, t)) << 32
 

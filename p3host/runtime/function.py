@@ -206,9 +206,7 @@ def canon_lower_sync(
         if not isinstance(callee, LiftedFunc):
             subtask.keep_arguments()
         if func.type.is_async:
-            yield from thread.wait_until(
-                lambda: subtask.resolved or subtask.failure is not None, False, f"the call of {func.name!r}"
-            )
+            yield from thread.wait_until(lambda: subtask.resolved or subtask.failure is not None, False, subtask)
         else:
             store.hold(subtask)
             yield FREEZE

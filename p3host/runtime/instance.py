@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import Trap
+from .choice import Choice
 from .table import Table
 from .task import PENDING_CANCEL
 
@@ -106,8 +107,10 @@ class ComponentInstance:
     def offer_exclusive(self) -> None:
         """Wakes the first of those that wait only for the instance to be free. One that can't use the chance when its
         turn comes offers it again."""
+        choose = self.store.choose
         while self.exclusive_thread is None and self.exclusive_queue:
-            thread = next(iter(self.exclusive_queue))
+            waiting = list(self.exclusive_queue) if choose else [next(iter(self.exclusive_queue))]
+            thread = waiting[choose(Choice.TURN, waiting) if choose else 0]
             del self.exclusive_queue[thread]
             if thread.wants_exclusive and thread.is_ready:
                 thread.wake()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import Trap
 from ..types import CoreFuncType, FuncType, FutureType, StreamType
+from .choice import Choice, Chooser
 from .instance import ComponentInstance, leave
 from .resource import ResourceHandle
 from .task import Call, Subtask, Task
@@ -91,8 +92,8 @@ NO_CALL = NoCall()
 
 
 class Store:
-    """`choose(n)` picks one of n possibilities wherever the specification leaves a choice; without it the first one is
-    taken, in order of arrival. `slice_seconds` bounds one tick. `max_handles` bounds each table of an instance,
+    """`choose` picks one possibility wherever the specification leaves a choice (`choice.py`); a tick then takes one
+    turn. `slice_seconds` bounds one tick. `max_handles` bounds each table of an instance,
     `max_tasks` the threads that have begun, and the calls that guests have started and that go on.
     `max_argument_bytes` bounds what the lists and strings take, about, that such calls gave to the host."""
 
@@ -100,7 +101,7 @@ class Store:
         self,
         edge: HostEdge,
         *,
-        choose: Callable[[int], int] | None = None,
+        choose: Chooser | None = None,
         slice_seconds: float = 0.01,
         max_handles: int = DEFAULT_MAX_HANDLES,
         max_tasks: int = DEFAULT_MAX_TASKS,
@@ -133,6 +134,7 @@ class Store:
         self.on_poison: Callable[[BaseException], None] = ignore_poison
         self.on_wake: Callable[[], None] = ignore_wake
         self.may_go_on: Callable[[], bool] | None = None  # where given, ready threads wait while it answers False
+        self.now: Callable[[], float] = monotonic  # seconds, for telling how long something has waited
 
     # What the driver calls
 
@@ -228,17 +230,36 @@ class Store:
                 self.thaw()
                 if self.frozen:
                     return
+            if self.choose is not None:
+                self.take_chosen(self.choose)
+                return
             if self.inbox:
                 self.inbox.popleft()[1]()
             elif self.has_ready:
-                queue = self.queue or self.yielded
-                if self.choose is not None:
-                    queue.rotate(-self.choose(len(queue)))
-                self.take_turn(queue.popleft())
+                self.take_turn((self.queue or self.yielded).popleft())
             else:
                 return
             if monotonic() > deadline:
                 return
+
+    def take_chosen(self, choose: Chooser) -> None:
+        """One turn of whatever the chooser picks: something that the host has done, or a thread that is ready."""
+        options: list[Any] = list(self.inbox)
+        if self.has_ready:
+            for queue in (self.queue, self.yielded):
+                for thread in [thread for thread in queue if not thread.is_ready]:
+                    queue.remove(thread)
+                    self.take_turn(thread)
+                options += queue
+        if not options:
+            return
+        picked = options[choose(Choice.TURN, options)]
+        if isinstance(picked, Thread):
+            (self.yielded if picked in self.yielded else self.queue).remove(picked)
+            self.take_turn(picked)
+        else:
+            self.inbox.remove(picked)
+            picked[1]()
 
     def take_turn(self, thread: Thread) -> None:
         thread.queued = False
@@ -298,7 +319,7 @@ class Store:
                 and thread.is_ready
             ]
             if ready:
-                thread = ready[self.choose(len(ready)) if self.choose else 0]
+                thread = ready[self.choose(Choice.TURN, ready) if self.choose else 0]
                 queue.remove(thread)
                 thread.queued = False
                 return thread

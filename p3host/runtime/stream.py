@@ -26,6 +26,7 @@ from ..abi.copy import copy_elements
 from ..abi.layout import NUMBER_FORMATS
 from ..errors import Trap, trap_if
 from ..types import FutureType, StreamType, ValType
+from .choice import Chooser, choose_amount
 from .waitable import Event, EventCode, Waitable
 
 if TYPE_CHECKING:
@@ -196,7 +197,11 @@ class SharedState:
 
 
 class SharedStream(SharedState):
-    __slots__ = ()
+    __slots__ = ("choose",)
+
+    def __init__(self, elem_type: ValType | None, choose: Chooser | None = None) -> None:
+        super().__init__(elem_type)
+        self.choose = choose
 
     def read(self, inst: ComponentInstance | None, buffer: Buffer, on_copy: OnCopy, on_copy_done: OnCopyDone) -> None:
         pending = self.pending_buffer
@@ -235,7 +240,7 @@ class SharedStream(SharedState):
     def copy(self, source: Buffer, target: Buffer) -> None:
         on_copy = self.on_copy
         assert on_copy is not None
-        transfer(source, target, min(source.remain, target.remain))
+        transfer(source, target, choose_amount(self.choose, min(source.remain, target.remain)))
         on_copy(self.reset_pending)
 
 

@@ -8,6 +8,7 @@ from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from ..errors import Exit, TooManyCalls, Trap, trap_if
+from .choice import Choice
 from .thread import Routine, Thread
 from .waitable import Event, EventCode, Waitable
 
@@ -174,7 +175,7 @@ class Task:
         if candidates and inst.may_enter_from(caller):
             self.state = CANCEL_DELIVERED
             choose = inst.store.choose
-            thread = candidates[choose(len(candidates)) if choose else 0]
+            thread = candidates[choose(Choice.CANCEL, candidates) if choose else 0]
             entered = inst.enter_from(caller)
             thread.resume(True)
             inst.store.when_thawed_leave(entered)
@@ -281,6 +282,9 @@ class Subtask(Waitable):
         self.index = 0  # in the handle table, once an async lower has put it there
         self.failure: BaseException | None = None
         self.argument_bytes = 0  # what the host keeps of its arguments, as counted by the store
+
+    def describe(self) -> str:
+        return f"the call of {self.func.name!r}"
 
     @property
     def resolved(self) -> bool:

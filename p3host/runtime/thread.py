@@ -81,9 +81,16 @@ class Suspend(Enum):
 SUSPEND = Suspend.SUSPEND
 
 
+class Awaited(Protocol):
+    """What a thread can wait for."""
+
+    def describe(self) -> str: ...
+
+
 class Thread:
-    """A thread of a task. `stack` holds routines and fibers, the innermost last. `ready` is what it waits for: None
-    while it runs, and while it is suspended until another thread resumes it."""
+    """A thread of a task. `stack` holds routines and fibers, the innermost last. `ready` tells whether what it waits
+    for is there: None while it runs, and while it is suspended until another thread resumes it. `waits_for` is what it
+    waits for, or waited for last, `since` the time at which it began to."""
 
     __slots__ = (
         "cancellable",
@@ -92,6 +99,7 @@ class Thread:
         "ready",
         "request",
         "running",
+        "since",
         "stack",
         "storage",
         "store",
@@ -114,7 +122,8 @@ class Thread:
         self.switch_to: Thread | None = None
         self.storage = [0, 0]
         self.index = 0  # in the instance's table of threads; 0 while nobody asked for it
-        self.waits_for = ""
+        self.waits_for: Awaited | str = ""
+        self.since = 0.0
 
     @property
     def suspended(self) -> bool:
@@ -130,7 +139,7 @@ class Thread:
     # What the thread asks of itself: routines that block
 
     def wait_until(
-        self, ready: Callable[[], bool], cancellable: bool, waits_for: str, wants_exclusive: bool = False
+        self, ready: Callable[[], bool], cancellable: bool, waits_for: Awaited | str, wants_exclusive: bool = False
     ) -> Routine[bool]:
         """Blocks until `ready` (and until the instance is free, for one that wants it exclusively), and tells
         whether it was cancelled. Whoever makes `ready` true has to `wake` the thread."""
@@ -150,6 +159,7 @@ class Thread:
         self.switch_to = switch_to
         self.cancellable = cancellable
         self.waits_for = "being resumed by another thread"
+        self.since = self.store.now()
         return bool((yield BLOCK))
 
     def yield_then_resume(self, cancellable: bool, other: Thread) -> Routine[bool]:
@@ -162,10 +172,11 @@ class Thread:
 
     # What others ask of the thread
 
-    def start_waiting(self, ready: Callable[[], bool], waits_for: str, wants_exclusive: bool = False) -> None:
+    def start_waiting(self, ready: Callable[[], bool], waits_for: Awaited | str, wants_exclusive: bool = False) -> None:
         assert self.ready is None
         self.ready = ready
         self.waits_for = waits_for
+        self.since = self.store.now()
         self.wants_exclusive = wants_exclusive
         if ready():
             self.wake()
@@ -280,7 +291,8 @@ class Thread:
     def describe(self) -> str:
         if self.running:
             return "runs"
-        return f"waits for {self.waits_for}"
+        waits_for = self.waits_for
+        return f"waits for {waits_for if isinstance(waits_for, str) else waits_for.describe()}"
 
 
 def always() -> bool:

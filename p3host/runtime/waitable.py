@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import trap_if
+from .choice import Choice, promptly
 
 if TYPE_CHECKING:
     from .store import Store
@@ -62,7 +63,7 @@ class Waitable:
         assert self.waitable_set is None
         assert self.sync_waiter is None
         self.sync_waiter = thread
-        yield from thread.wait_until(lambda: self.pending_event is not None, False, "an event of a waitable")
+        yield from thread.wait_until(lambda: self.pending_event is not None, False, self)
         self.sync_waiter = None
 
     def join(self, waitable_set: WaitableSet | None) -> None:
@@ -75,6 +76,9 @@ class Waitable:
             waitable_set.elems[self] = None
             if self.pending_event is not None:
                 waitable_set.add_pending(self)
+
+    def describe(self) -> str:
+        return "an event of a waitable"
 
     def leave_set(self) -> None:
         """What the specification does when a waitable is dropped."""
@@ -100,18 +104,17 @@ class WaitableSet:
     def get_pending_event(self) -> Event:
         choose = self.store.choose
         if choose is not None:
-            return list(self.pending)[choose(len(self.pending))].get_pending_event()
+            pending = list(self.pending)
+            return pending[choose(Choice.EVENT, pending)].get_pending_event()
         return next(iter(self.pending)).get_pending_event()
 
     def wait_for_event(self, thread: Thread, cancellable: bool, wants_exclusive: bool = False) -> Routine[Event]:
         """Blocks the thread until a member has an event, and delivers it. One that is already there is delivered
         without blocking, except between two callbacks, where others of the instance are to have their turn."""
-        if self.pending and not cancellable:
-            choose = self.store.choose
-            if choose is None or choose(2) == 0:
-                return self.get_pending_event()
+        if self.pending and not cancellable and promptly(self.store.choose, Choice.DELIVERY, self.describe()):
+            return self.get_pending_event()
         self.waiters.append(thread)
-        cancelled = yield from thread.wait_until(self.has_pending_event, cancellable, "a waitable set", wants_exclusive)
+        cancelled = yield from thread.wait_until(self.has_pending_event, cancellable, self, wants_exclusive)
         event = TASK_CANCELLED if cancelled else self.get_pending_event()
         self.waiters.remove(thread)
         return event
@@ -123,6 +126,9 @@ class WaitableSet:
         if thread.task.deliver_pending_cancel(cancellable):
             return TASK_CANCELLED
         return self.get_pending_event() if self.pending else NO_EVENT
+
+    def describe(self) -> str:
+        return "a waitable set"
 
     def check_droppable(self) -> None:
         trap_if(self.elems, "cannot drop a waitable set that still has members")

@@ -16,6 +16,7 @@ from p3host.abi.layout import MAX_FLAT_PARAMS
 from p3host.abi.lift import compile_lift_result
 from p3host.abi.options import AbiOptions
 from p3host.runtime import canon
+from p3host.runtime.choice import Chooser
 from p3host.runtime.copying import element_codec
 from p3host.runtime.function import LiftedFunc, LiftedType, LoweredFunc, canon_lower_async, canon_lower_sync
 from p3host.runtime.instance import ComponentInstance
@@ -189,7 +190,7 @@ class HostImport:
 class World:
     """A store and what happened in it: `log` is for the guests to write to."""
 
-    def __init__(self, choose: Callable[[int], int] | None = None, max_handles: int = 1000) -> None:
+    def __init__(self, choose: Chooser | None = None, max_handles: int = 1000) -> None:
         self.store = Store(PlainEdge(), choose=choose, max_handles=max_handles, slice_seconds=60.0)
         self.failures: list[BaseException] = []
         self.store.on_poison = self.failures.append

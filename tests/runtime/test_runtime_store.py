@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -21,8 +23,10 @@ from runtime_fakes import (
 
 from p3host.errors import Exit, Trap
 from p3host.runtime import canon
+from p3host.runtime.choice import Choice
 from p3host.runtime.resource import RuntimeResource
 from p3host.runtime.task import CANCELLED
+from p3host.runtime.thread import Thread
 from p3host.types import OwnType
 
 
@@ -76,13 +80,10 @@ def test_what_has_happened_comes_before_those_that_merely_yield(world: World) ->
 def test_choose_can_bring_about_any_order(wanted: tuple[str, ...]) -> None:
     names = list("abc")
 
-    def choose(count: int) -> int:
-        if count < len(names):
-            rest = [name for name in names if name not in world.log[3:]]
-            # the queue is turned by each choice, so what is left starts with the one after the last choice
-            order = world.store.yielded
-            return [thread.task.func.name for thread in order].index(wanted[3 - len(rest)])
-        return [thread.task.func.name for thread in world.store.yielded].index(wanted[0])
+    def choose(choice: Choice, options: Sequence[Any]) -> int:
+        assert choice is Choice.TURN
+        ready = [thread.task.func.name for thread in options]
+        return ready.index(next(name for name in wanted if name in ready))
 
     world = World(choose=choose)
     guest = world.guest()
@@ -97,7 +98,28 @@ def test_choose_can_bring_about_any_order(wanted: tuple[str, ...]) -> None:
         return guest.lift(body, name=name)
 
     begin_all(world, [once(name) for name in names])
+    while world.store.has_work:
+        world.store.tick()
     assert tuple(world.log[3:]) == wanted
+
+
+def test_with_a_chooser_a_tick_takes_one_turn_of_what_the_host_has_done_or_of_what_is_ready() -> None:
+    asked: list[list[str]] = []
+
+    def last(choice: Choice, options: Sequence[Any]) -> int:
+        asked.append(["thread" if isinstance(option, Thread) else "host" for option in options])
+        return len(options) - 1
+
+    world = World(choose=last)
+    guest = world.guest()
+    world.call(yielding(world, guest, "a", turns=1))
+    for name in "xy":
+        world.store.post(None, partial(world.log.append, name))
+    assert world.log == ["a"]
+    while world.store.has_work:
+        world.store.tick()
+    assert asked == [["thread"], ["host", "host"], ["host"]]
+    assert world.log == ["a", "y", "x"]
 
 
 def test_a_tick_ends_when_its_slice_is_over_and_the_next_one_goes_on(world: World) -> None:
