@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
 import anyio
+from anyio.abc import TaskStatus
 
 from .binary import definitions
-from .component import Component, ExportedFunction, Interface
+from .component import Component, ExportedFunction, Instance, Interface
 from .component.versions import resolve
 from .errors import DecodeError, Err, Exit, LinkError, Trap
 from .wasi import Directory, Stdio, Wasi
@@ -124,6 +127,7 @@ def run(env: dict[str, str], directories: list[Directory], backend: str, path: s
     than what the options name.
 
     The exit status is the guest's; 134 if it traps or can never end, 2 if it can't be started, 130 after Ctrl-C.
+    SIGUSR1 makes it print who waits for what, and go on.
     """
     wasi = Wasi(
         args=[Path(path).name, *args],
@@ -133,6 +137,7 @@ def run(env: dict[str, str], directories: list[Directory], backend: str, path: s
         stderr=Stdio.PROCESS,
         directories=directories,
     )
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is something to tell
     try:
         component = load(path)
         status = anyio.run(partial(run_command, component, wasi), backend=backend)
@@ -160,7 +165,10 @@ async def run_command(component: Component, wasi: Wasi) -> int:
         exports = ", ".join(component.type.exports) or "nothing"
         raise LinkError([f"it is no command: it exports no wasi:cli/run of WASI 0.3 or 0.2, but {exports}"])
     try:
-        async with component.instantiate(wasi=wasi, grace_seconds=GRACE_SECONDS, detect_deadlock=True) as instance:
+        async with (
+            component.instantiate(wasi=wasi, grace_seconds=GRACE_SECONDS, detect_deadlock=True) as instance,
+            telling_tasks(instance),
+        ):
             interface = instance.exports[name]
             function = interface["run"] if isinstance(interface, Interface) and "run" in interface else None
             if not isinstance(function, ExportedFunction) or function.type.params:
@@ -171,6 +179,28 @@ async def run_command(component: Component, wasi: Wasi) -> int:
     except Err:
         return 1
     return 0
+
+
+@asynccontextmanager
+async def telling_tasks(instance: Instance) -> AsyncIterator[None]:
+    """Within the block, SIGUSR1 prints what goes on in the instance to stderr."""
+    failure: Exception | None = None
+    async with anyio.create_task_group() as group:
+        await group.start(tell_tasks, instance)
+        try:
+            yield
+        except Exception as error:
+            failure = error
+        group.cancel_scope.cancel()
+    if failure is not None:  # as it is, not in a group
+        raise failure
+
+
+async def tell_tasks(instance: Instance, *, task_status: TaskStatus[None]) -> None:
+    with anyio.open_signal_receiver(signal.SIGUSR1) as signals:
+        task_status.started()
+        async for _ in signals:
+            click.echo(f"p3host: what goes on in process {os.getpid()}:\n{instance.tasks()}", err=True)
 
 
 @main.command()

@@ -50,8 +50,12 @@ class ForeignCall:
         self.on_stuck: Callable[[], None] | None = None
         self.starting = True
 
+    @property
+    def callee(self) -> Driver:
+        return self.export.driver
+
     def start(self) -> None:
-        callee = self.export.driver
+        callee = self.callee
         try:
             callee.check_usable()
         except InstanceClosed:

@@ -16,6 +16,7 @@ from ..host.edge import PythonEdge
 from ..host.functions import BoundHostFunction, HostFunction
 from ..host.interrupts import protect
 from ..host.streams import HostEnd
+from ..host.tasks import TaskTree, task_tree
 from ..runtime.resource import Resource, RuntimeResource
 from ..runtime.store import DEFAULT_MAX_ARGUMENT_BYTES, DEFAULT_MAX_HANDLES, DEFAULT_MAX_TASKS, Store
 from ..types import FuncType, NamedType, ResourceType
@@ -137,6 +138,15 @@ class Instance:
             raise
         self.exported = self.collect(self.component.name, self.linked.program.exports)
         return self
+
+    def tasks(self) -> TaskTree:
+        """What goes on in the instance now: its tasks, and who or what each waits for, and for how long. Printed, it
+        explains any wait.
+
+        :raises InstanceClosed: before the block is entered.
+        """
+        self.exports  # noqa: B018 - for its check
+        return task_tree(self.driver)
 
     def run_within_calls_only(self) -> None:
         """From now on guests go on only while a call of an export is in progress: what a call leaves ready waits for

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
@@ -12,6 +13,7 @@ import anyio
 from ..errors import CallCancelled, Deadlock, Trap
 from ..runtime.task import CANCELLED
 from .driver import root_of
+from .tasks import task_tree
 
 if TYPE_CHECKING:
     from ..runtime.task import FuncInst, OnCancel
@@ -43,6 +45,7 @@ class HostCall:
         "on_cancel",
         "on_stuck",
         "outcome",
+        "since",
         "value",
     )
 
@@ -56,6 +59,7 @@ class HostCall:
         self.value: Any = None
         self.on_cancel: OnCancel | None = None
         self.ended: Event | None = None
+        self.since = 0.0  # when it began to be waited for
         self.on_stuck: Callable[[], None] | None = None
 
     @property
@@ -118,6 +122,7 @@ class HostCall:
         if self.outcome is not PENDING:
             return
         self.ended = self.driver.event_class()
+        self.since = self.driver.store.now()
         try:
             await self.ended.wait()
         except BaseException:
@@ -160,10 +165,8 @@ class HostCall:
     def check_stuck(self) -> None:
         driver = self.driver
         if self.outcome is PENDING and driver.is_stuck:
-            waits = "\n".join(driver.store.describe_waits()) or "no task is left"
-            driver.step(
-                lambda: raise_deadlock(f"{self.name!r} can never return, as nothing is left to wait for:\n{waits}")
-            )
+            message = f"{self.name!r} can never return, as nothing is left to wait for:\n{task_tree(driver)}"
+            driver.step(partial(raise_deadlock, message))
 
     def result(self) -> Any:
         if self.outcome is RETURNED:

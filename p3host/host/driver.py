@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from functools import partial
@@ -32,14 +32,19 @@ if TYPE_CHECKING:
 
 
 class HostTask:
-    """One `async def` function, iterable or awaitable of the host that a guest waits for, in a task of its own."""
+    """One `async def` function, iterable or awaitable of the host that a guest waits for, in a task of its own. `call`
+    is the call that it answers, if it answers one; `since` is when it was started."""
 
-    __slots__ = ("cancelled", "context", "handle", "name", "run")
+    __slots__ = ("call", "cancelled", "context", "handle", "name", "run", "since")
 
-    def __init__(self, name: str, run: Callable[[], Awaitable[None]], context: Context | None) -> None:
+    def __init__(
+        self, name: str, run: Callable[[], Awaitable[None]], context: Context | None, call: Call | None = None
+    ) -> None:
         self.name = name
         self.run = run
         self.context = context
+        self.call = call
+        self.since = 0.0
         self.handle: TaskHandle[None, Any] | None = None
         self.cancelled = False
 
@@ -58,7 +63,21 @@ class OpenCall(Protocol):
 
 
 class OutgoingCall(Protocol):
-    """A call out of a store into another one."""
+    """A call out of a store into another one. It is the callee's end of `call`, and the caller's end there."""
+
+    context: Context | None
+
+    @property
+    def call(self) -> Call: ...
+
+    @property
+    def callee(self) -> Driver: ...
+
+    def on_start(self) -> Sequence[Any]: ...
+
+    def on_resolve(self, result: Any) -> None: ...
+
+    def on_fail(self, error: BaseException) -> None: ...
 
     def request_cancellation(self, caller: ComponentInstance | None) -> None: ...
 
@@ -267,6 +286,7 @@ class Driver:
 
     def start(self, task: HostTask) -> HostTask:
         """Starts a host task after the present step."""
+        task.since = self.store.now()
         self.starting.append(task)
         if not self.store.ticking:
             self.start_host_tasks()

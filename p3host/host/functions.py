@@ -73,7 +73,11 @@ class BoundHostFunction:
             self.answer(call, value)
             return nothing_to_cancel
         driver, host = self.driver, self.host
-        task = HostTask(host.name, lambda: driver.serve_call(task, call, value, host.returns_result), call.context)
+
+        def serve() -> Awaitable[None]:
+            return driver.serve_call(task, call, value, host.returns_result)
+
+        task = HostTask(host.name, serve, call.context, call)
         driver.start(task)
         return lambda caller: task.cancel()
 

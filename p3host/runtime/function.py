@@ -251,4 +251,5 @@ def finish_async_lower(subtask: Subtask) -> int:
         raise Trap(f"more than {store.max_tasks} calls of imports are in progress")
     store.num_pending_subtasks += 1
     subtask.index = subtask.options.inst.handles.add(subtask)
+    subtask.since = store.now()
     return subtask.state | subtask.index << 4

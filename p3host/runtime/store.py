@@ -329,10 +329,6 @@ class Store:
         """A thread for an entry that may not block and ends at once: realloc, post-return."""
         return Thread(Task(HostEntry("realloc", inst), NO_CALL))
 
-    def describe_waits(self) -> list[str]:
-        """One line for each thread that has not ended: whose it is, and what it waits for."""
-        return [f"{thread.task.describe()} {thread.describe()}" for thread in self.threads]
-
 
 def ignore_poison(error: BaseException) -> None:
     pass

@@ -276,7 +276,7 @@ def is_none_or_number(t: ValType | None) -> bool:
 class CopyEnd(Waitable):
     """One end of a stream or future in a handle table. `type` is the stream or future type it was made with."""
 
-    __slots__ = ("buffer", "index", "result", "shared", "state", "type")
+    __slots__ = ("buffer", "index", "result", "shared", "since", "state", "type")
     event_code: EventCode
     what: str
     reads: bool
@@ -289,6 +289,7 @@ class CopyEnd(Waitable):
         self.buffer: Buffer | None = None
         self.index = 0
         self.result = CopyResult.COMPLETED
+        self.since = 0.0  # when the copy began that goes on
 
     def start(self, inst: ComponentInstance, index: int, buffer: Buffer) -> None:
         """Starts a copy; it is over at once, and has its event, or goes on."""
@@ -297,6 +298,8 @@ class CopyEnd(Waitable):
         self.buffer = buffer
         copy = self.shared.read if self.reads else self.shared.write
         copy(inst, buffer, self.on_copy, self.on_copy_done)
+        if self.pending_event is None:
+            self.since = inst.store.now()
 
     def on_copy(self, reclaim: Reclaim) -> None:
         raise NotImplementedError

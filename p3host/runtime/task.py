@@ -262,6 +262,7 @@ class Subtask(Waitable):
         "lenders",
         "on_cancel",
         "options",
+        "since",
         "state",
         "thread",
     )
@@ -280,6 +281,7 @@ class Subtask(Waitable):
         self.cancellation_requested = False
         self.flat_result: int | float | None = None
         self.index = 0  # in the handle table, once an async lower has put it there
+        self.since = 0.0  # when that was
         self.failure: BaseException | None = None
         self.argument_bytes = 0  # what the host keeps of its arguments, as counted by the store
 

@@ -207,6 +207,10 @@ class World:
     def cancel(self, caller: HostCaller) -> None:
         self.store.tick(caller.cancel)
 
+    def waits(self) -> list[str]:
+        """Who waits for what."""
+        return [f"{thread.task.describe()} {thread.describe()}" for thread in self.store.threads]
+
     def trap(self) -> str:
         """The message of the trap that has ended the store."""
         assert self.store.trap is not None, "nothing has trapped"

@@ -301,7 +301,7 @@ def test_each_wait_is_explained(world: World) -> None:
     world.call(blocked(world, guest, gate))
     world.call(guest.lift(reads, name="reads"))
     world.call(guest.lift(suspends, name="suspends"))
-    assert world.store.describe_waits() == [
+    assert world.waits() == [
         "the task of 'f' waits for the call of 'import'",
         "the task of 'reads' waits for an event of a waitable",
         "the task of 'suspends' waits for being resumed by another thread",

@@ -269,8 +269,8 @@ def test_a_thread_that_waits_is_woken_by_a_call_of_another_thread(world: World) 
         yield guest.task_return()
 
     caller = world.call(guest.lift(body))
-    assert world.store.describe_waits() == ["the task of 'f' waits for a waitable set"]
+    assert world.waits() == ["the task of 'f' waits for a waitable set"]
     gate.resolve()
     assert world.log == [1]
     assert caller.results == [None]
-    assert world.store.describe_waits() == []
+    assert world.waits() == []

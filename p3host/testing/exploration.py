@@ -1,0 +1,156 @@
+"""Runs a test under many schedules, and makes the one that fails as simple as it can."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+import anyio
+
+from ..errors import Deadlock
+from .schedule import Schedule, current_schedule, departures, from_picks, from_seed, picks_text
+from .virtual_time import current_virtual_time, virtual_time
+
+DEFAULT_SCHEDULES = 100
+SHRINKING_RUNS = 200  # at most
+PASSED_ON: tuple[type[BaseException], ...] = (KeyboardInterrupt, SystemExit)
+
+Test = Callable[[], Awaitable[object]]
+
+
+def explore(
+    test: Test,
+    *,
+    schedules: int = DEFAULT_SCHEDULES,
+    seed: int = 0,
+    backend: str = "asyncio",
+    passed_on: tuple[type[BaseException], ...] = (),
+) -> None:
+    """Runs `test()` under `schedules` schedules, those of `seed` and of the numbers after it, each in an event loop of
+    its own and in virtual time. Instances have to be made within the test, by `Testbed.instantiate` or with
+    `scheduler=current_schedule()`; all that happens in them is up to the schedule. The schedule of seed 0 is the order
+    in which things happen without one.
+
+    The first failure ends it. What failed is raised with a note that tells the seed, the simplest schedule that was
+    found to fail in the same way, and a trace of it.
+
+    `passed_on` are exceptions that are no failures, and end the exploration.
+    """
+    for number in range(seed, seed + schedules):
+        schedule = from_seed(number)
+        failure = run(test, schedule, backend, passed_on)
+        if failure is not None:
+            raise explained(test, failure, departures(schedule.picks), f"seed {number}", backend, passed_on)
+
+
+def replay(
+    test: Test, picks: Mapping[int, int], *, backend: str = "asyncio", passed_on: tuple[type[BaseException], ...] = ()
+) -> None:
+    """Runs `test()` under one schedule, as an explanation of a failure has named it: `parse_picks("3:1 7:2")`."""
+    schedule = from_picks(picks, tracing=True)
+    failure = run(test, schedule, backend, passed_on)
+    if failure is not None:
+        add_trace(failure, schedule, f"This schedule fails: {picks_text(picks)!r}")
+        raise failure
+
+
+def run(
+    test: Test, schedule: Schedule, backend: str, passed_on: tuple[type[BaseException], ...] = ()
+) -> BaseException | None:
+    """Runs a test under one schedule, and returns what it raised."""
+    name, options = virtual_time(backend)
+    order: AbstractContextManager[None] = nullcontext()
+    if backend == "trio":
+        from .virtual_trio import fixed_order
+
+        order = fixed_order()
+    try:
+        with order:
+            anyio.run(run_test, test, schedule, backend=name, backend_options=options)
+    except BaseException as error:
+        if isinstance(error, PASSED_ON + passed_on):
+            raise
+        return error
+    return None
+
+
+async def run_test(test: Test, schedule: Schedule) -> None:
+    current_schedule.set(schedule)
+    now = current_virtual_time()
+    assert now is not None
+    stuck = False
+
+    def give_up() -> bool:
+        nonlocal stuck
+        again, stuck = stuck, True
+        scope.cancel()
+        return not again
+
+    with anyio.CancelScope() as scope:
+        now.on_stuck[schedule] = give_up
+        await test()
+    if stuck:
+        raise Deadlock("the test waits for what can never happen: every task waits, and no timer is left")
+
+
+def explained(
+    test: Test,
+    failure: BaseException,
+    picks: Mapping[int, int],
+    name: str,
+    backend: str,
+    passed_on: tuple[type[BaseException], ...],
+) -> BaseException:
+    """The failure under the simplest schedule that was found, with a note that tells all of it."""
+
+    def fails(picks: Mapping[int, int]) -> bool:
+        again = run(test, from_picks(picks), backend, passed_on)
+        return type(again) is type(failure)
+
+    simplest = shrink(picks, fails)
+    schedule = from_picks(simplest, tracing=True)
+    again = run(test, schedule, backend, passed_on)
+    if again is None:
+        failure.add_note(f"The schedule of {name} fails, but not each time: the test depends on more than the schedule")
+        return failure
+    text = picks_text(simplest)
+    add_trace(
+        again,
+        schedule,
+        f"The schedule of {name} fails; it departs {len(picks)} times from the usual order, where "
+        f"{len(simplest)} will do: {text!r}",
+    )
+    return again
+
+
+def add_trace(failure: BaseException, schedule: Schedule, headline: str) -> None:
+    assert schedule.trace is not None
+    failure.add_note(f"{headline}\nWhat happens, turn by turn:\n{schedule.trace.text()}")
+
+
+def shrink(picks: Mapping[int, int], fails: Callable[[Mapping[int, int]], bool]) -> dict[int, int]:
+    """Leaves out of the departures from the usual order what the failure doesn't need, in ever smaller blocks."""
+    kept = dict(picks)
+    runs = 0
+
+    def still_fails(candidate: Mapping[int, int]) -> bool:
+        nonlocal runs
+        runs += 1
+        return runs <= SHRINKING_RUNS and fails(candidate)
+
+    size = len(kept)
+    while size:
+        numbers = sorted(kept, reverse=True)  # from the end: what comes after the failure is needed least
+        changed = False
+        for start in range(0, len(numbers), size):
+            block = numbers[start : start + size]
+            rest = {number: picked for number, picked in kept.items() if number not in block}
+            if still_fails(rest):
+                kept, changed = rest, True
+        if size == 1 and changed:
+            continue
+        size = min(size // 2, len(kept))
+    for number, picked in sorted(kept.items()):
+        if picked > 1 and still_fails(kept | {number: 1}):
+            kept[number] = 1
+    return kept
