@@ -15,8 +15,11 @@ LAYERS = {room: int(layer) for layer, room in ROW.findall((ROOT / "ARCHITECTURE.
 STANDARD_LIBRARY_ONLY = 4
 THIRD_PARTY = {
     "wasmtime": {"engine/"},
-    "anyio": {"host/", "component/", "wasi/", "wast/", "cli.py"},
+    "anyio": {"host/", "component/", "wasi/", "wast/", "testing/", "cli.py"},
     "click": {"cli.py"},
+    "trio": {"testing/"},
+    "hypothesis": {"testing/"},
+    "pytest": {"pytest_plugin.py"},
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,6 +115,7 @@ class Component:
         max_tasks: int = DEFAULT_MAX_TASKS,
         max_argument_bytes: int = DEFAULT_MAX_ARGUMENT_BYTES,
         scheduler: Scheduler | None = None,
+        on_handle: Callable[[object], None] | None = None,
         detect_deadlock: bool = False,
     ) -> Instance:
         """An instance, to be entered with `async with`.
@@ -126,7 +127,8 @@ class Component:
         raises `TooManyCalls`, and a guest traps. `max_argument_bytes` bounds what the lists and strings take, about,
         that guests gave to calls of imports that are in progress: beyond them a guest traps.
         With `detect_deadlock`, a call that can never return raises `Deadlock` instead of waiting forever. A `scheduler`
-        decides the order of what happens, for tests: see `p3host.testing`.
+        decides the order of what happens, and `on_handle` is told of each entry of a handle table: both are for tests,
+        see `p3host.testing`.
 
         :raises LinkError: with all imports that are missing or wrong.
         """
@@ -142,6 +144,7 @@ class Component:
             max_tasks=max_tasks,
             max_argument_bytes=max_argument_bytes,
             scheduler=scheduler,
+            on_handle=on_handle,
             detect_deadlock=detect_deadlock,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -67,6 +67,7 @@ class Instance:
         max_tasks: int = DEFAULT_MAX_TASKS,
         max_argument_bytes: int = DEFAULT_MAX_ARGUMENT_BYTES,
         scheduler: Scheduler | None = None,
+        on_handle: Callable[[object], None] | None = None,
         detect_deadlock: bool = False,
     ) -> None:
         self.component = component
@@ -78,6 +79,7 @@ class Instance:
         self.max_tasks = max_tasks
         self.max_argument_bytes = max_argument_bytes
         self.scheduler = scheduler
+        self.on_handle = on_handle
         self.detect_deadlock = detect_deadlock
         self.opened = False
         self.exported: Interface | None = None
@@ -113,6 +115,7 @@ class Instance:
             max_handles=self.max_handles,
             max_tasks=self.max_tasks,
             max_argument_bytes=self.max_argument_bytes,
+            on_handle=self.on_handle,
         )
         prepare_store(self.linked.program, store)
         self.driver = edge.driver = Driver(store, self.grace_seconds, self.scheduler)

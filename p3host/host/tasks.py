@@ -125,7 +125,7 @@ class TreeMaker:
         roots += [self.task(task) for task in self.tasks if task not in self.told]  # whose callers have ended
         roots += [self.copy(end, inst) for inst, end in self.ends.values() if end.copying and end not in self.told]
         roots += [self.host_task(task) for task in self.driver.host_tasks if task not in self.told]
-        roots += [Node(Kind.HOST_TASK, f"the host reads from {end}") for end in self.driver.readers]
+        roots += [Node(Kind.HOST_TASK, "the host reads a stream or future of a guest") for _ in self.driver.readers]
         return TaskTree(roots)
 
     def task(self, task: Task) -> Node:

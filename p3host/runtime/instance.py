@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import Trap
 from .choice import Choice
-from .table import Table
+from .table import Table, WatchedTable
 from .task import PENDING_CANCEL
 
 if TYPE_CHECKING:
@@ -63,7 +63,11 @@ class ComponentInstance:
         self.store = store
         self.name = name
         self.ancestry: tuple[ComponentInstance, ...] = (self, *(parent.ancestry if parent else ()))
-        self.handles: Table[HandleEntry] = Table("handle", store.max_handles)
+        self.handles: Table[HandleEntry]
+        if store.on_handle is None:
+            self.handles = Table("handle", store.max_handles)
+        else:
+            self.handles = WatchedTable("handle", store.max_handles, store.on_handle)
         self.threads: Table[Thread] = Table("thread", store.max_handles)
         self.may_enter = True
         self.may_leave = True

@@ -95,7 +95,8 @@ class Store:
     """`choose` picks one possibility wherever the specification leaves a choice (`choice.py`); a tick then takes one
     turn. `slice_seconds` bounds one tick. `max_handles` bounds each table of an instance,
     `max_tasks` the threads that have begun, and the calls that guests have started and that go on.
-    `max_argument_bytes` bounds what the lists and strings take, about, that such calls gave to the host."""
+    `max_argument_bytes` bounds what the lists and strings take, about, that such calls gave to the host. `on_handle` is
+    told of each entry of a handle table when it is made."""
 
     def __init__(
         self,
@@ -106,6 +107,7 @@ class Store:
         max_handles: int = DEFAULT_MAX_HANDLES,
         max_tasks: int = DEFAULT_MAX_TASKS,
         max_argument_bytes: int = DEFAULT_MAX_ARGUMENT_BYTES,
+        on_handle: Callable[[object], None] | None = None,
     ) -> None:
         self.edge = edge
         self.choose = choose
@@ -113,6 +115,7 @@ class Store:
         self.max_handles = max_handles
         self.max_tasks = max_tasks
         self.max_argument_bytes = max_argument_bytes
+        self.on_handle = on_handle
         self.instances: list[ComponentInstance] = []
         self.resources: list[RuntimeResource] = []
         self.options: list[CanonicalOptions] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from ..errors import Trap
@@ -57,3 +57,18 @@ class Table(Generic[Entry]):
         self.array[index] = None
         self.free.append(index)
         return entry
+
+
+class WatchedTable(Table[Entry]):
+    """One that tells of each entry when it is added."""
+
+    __slots__ = ("on_add",)
+
+    def __init__(self, kind: str, limit: int, on_add: Callable[[object], None]) -> None:
+        super().__init__(kind, limit)
+        self.on_add = on_add
+
+    def add(self, entry: Entry) -> int:
+        index = super().add(entry)
+        self.on_add(entry)
+        return index

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
 
 import anyio
 
@@ -36,6 +37,7 @@ def explore(
 
     `passed_on` are exceptions that are no failures, and end the exploration.
     """
+    __tracebackhide__ = True
     for number in range(seed, seed + schedules):
         schedule = from_seed(number)
         failure = run(test, schedule, backend, passed_on)
@@ -47,10 +49,11 @@ def replay(
     test: Test, picks: Mapping[int, int], *, backend: str = "asyncio", passed_on: tuple[type[BaseException], ...] = ()
 ) -> None:
     """Runs `test()` under one schedule, as an explanation of a failure has named it: `parse_picks("3:1 7:2")`."""
+    __tracebackhide__ = True
     schedule = from_picks(picks, tracing=True)
     failure = run(test, schedule, backend, passed_on)
     if failure is not None:
-        add_trace(failure, schedule, f"This schedule fails: {picks_text(picks)!r}")
+        schedule.explain(failure, f"The schedule {picks_text(picks)!r} fails.")
         raise failure
 
 
@@ -70,11 +73,22 @@ def run(
     except BaseException as error:
         if isinstance(error, PASSED_ON + passed_on):
             raise
-        return error
+        return error.with_traceback(from_the_test_on(error.__traceback__))
     return None
 
 
+def from_the_test_on(trace: TracebackType | None) -> TracebackType | None:
+    """The part of a traceback that is the test's own."""
+    rest = trace
+    while rest is not None:
+        if rest.tb_frame.f_code is run_test.__code__:
+            return rest.tb_next
+        rest = rest.tb_next
+    return trace
+
+
 async def run_test(test: Test, schedule: Schedule) -> None:
+    __tracebackhide__ = True
     current_schedule.set(schedule)
     now = current_virtual_time()
     assert now is not None
@@ -104,8 +118,7 @@ def explained(
     """The failure under the simplest schedule that was found, with a note that tells all of it."""
 
     def fails(picks: Mapping[int, int]) -> bool:
-        again = run(test, from_picks(picks), backend, passed_on)
-        return type(again) is type(failure)
+        return kinds(run(test, from_picks(picks), backend, passed_on)) == kinds(failure)
 
     simplest = shrink(picks, fails)
     schedule = from_picks(simplest, tracing=True)
@@ -113,19 +126,21 @@ def explained(
     if again is None:
         failure.add_note(f"The schedule of {name} fails, but not each time: the test depends on more than the schedule")
         return failure
-    text = picks_text(simplest)
-    add_trace(
+    again_text = picks_text(simplest)
+    schedule.explain(
         again,
-        schedule,
-        f"The schedule of {name} fails; it departs {len(picks)} times from the usual order, where "
-        f"{len(simplest)} will do: {text!r}",
+        f"The schedule of {name} fails: it departs {len(picks)} times from the usual order. The simplest one found "
+        f"that fails departs {len(simplest)} times.\nTo replay: {name.replace(' ', '=')}, or schedule={again_text!r}, "
+        "as arguments of `explore`.",
     )
     return again
 
 
-def add_trace(failure: BaseException, schedule: Schedule, headline: str) -> None:
-    assert schedule.trace is not None
-    failure.add_note(f"{headline}\nWhat happens, turn by turn:\n{schedule.trace.text()}")
+def kinds(failure: BaseException | None) -> list[str]:
+    """The types of what failed, by which two failures are taken for the same."""
+    if isinstance(failure, BaseExceptionGroup):
+        return sorted(kind for part in failure.exceptions for kind in kinds(part))
+    return [type(failure).__qualname__]
 
 
 def shrink(picks: Mapping[int, int], fails: Callable[[Mapping[int, int]], bool]) -> dict[int, int]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,20 @@ class Schedule:
 
     def __repr__(self) -> str:
         return f"Schedule({self.name or picks_text(self.picks)!r})"
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """What fails within the block gets a note with the trace, if there is one."""
+        try:
+            yield
+        except BaseException as error:
+            if self.trace is not None:
+                self.explain(error, f"The schedule {picks_text(self.picks)!r} fails.")
+            raise
+
+    def explain(self, failure: BaseException, headline: str) -> None:
+        assert self.trace is not None
+        failure.add_note(f"{headline}\nWhat happens, turn by turn:\n{self.trace.text()}")
 
     # As a scheduler
 

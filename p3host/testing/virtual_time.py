@@ -45,6 +45,7 @@ class VirtualTime:
         self.busy_seconds = 0.0
         self.looked_at = monotonic()
         self.idlers: dict[anyio.Event, tuple[Idler, object]] = {}
+        self.settlers: list[anyio.Event] = []
         self.on_stuck: dict[object, Callable[[], bool]] = {}
         self.executor_calls = 0
 
@@ -56,6 +57,12 @@ class VirtualTime:
             await event.wait()
         finally:
             self.idlers.pop(event, None)
+
+    async def settled(self) -> None:
+        """Returns when nothing else can run, those who wait in `idle` included, before time jumps."""
+        event = anyio.Event()
+        self.settlers.append(event)
+        await event.wait()
 
     # What the event loop calls
 
@@ -82,6 +89,9 @@ class VirtualTime:
                 del self.idlers[event]
                 event.set()
                 return 0
+        elif self.settlers:
+            self.settlers.pop().set()
+            return 0
         if timer is not None:
             self.now = max(timer, self.now)
             return 0
