@@ -85,6 +85,9 @@ class TaskTree(tuple[Node, ...]):
 
 def task_tree(driver: Driver) -> TaskTree:
     """The tree of all that goes on in a store now."""
+    trap = driver.store.trap
+    if trap is not None:
+        return TaskTree([Node(Kind.TASK, f"the instance has trapped: {trap.message}")])
     return TreeMaker(driver).tree()
 
 

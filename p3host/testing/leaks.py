@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from types import GeneratorType
 from typing import TYPE_CHECKING
 
 from ..host.driver import root_of
@@ -55,7 +56,7 @@ class Origins:
         else:
             root = root_of(thread.task.call)
             number = self.calls.setdefault(root, len(self.calls) + 1)
-            text = f"made in {thread.task.describe()}, call {number} of the test"
+            text = f"made in {thread.task.describe()} (call {number} of those that made handles)"
         self.texts[id(entry)] = text  # a newer entry at the same address replaces one that is gone
 
     def of(self, entry: object) -> str:
@@ -67,7 +68,8 @@ def find_leaks(instance: Instance, origins: Origins) -> Iterator[Leak]:
     driver = instance.driver
     store = driver.store
     for thread in store.threads:
-        yield Leak("task", f"task {thread.task.func.name}", f"its thread {thread.describe()}, with a stack of its own")
+        keeps = ", with its stack" if any(not isinstance(part, GeneratorType) for part in thread.stack) else ""
+        yield Leak("task", f"task {thread.task.func.name}", f"its thread {thread.describe()}{keeps}")
     for inst in store.instances:
         for waiting in inst.entry_queue:
             yield Leak("task", f"task {waiting.task.func.name}", "it was never let into its instance")
