@@ -22,6 +22,7 @@ MARKERS = (
     "explore(schedules=100, seed=0, schedule=None, backends=...): run the async test under many schedules of all that "
     "happens in its instances, or under the one `schedule` that an explanation of a failure has named.",
 )
+EXPLORE_ARGUMENTS = {"schedules", "seed", "schedule", "backends"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -80,6 +81,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def explored(item: pytest.Function, mark: pytest.Mark, config: pytest.Config) -> Callable[..., None]:
     """The test as a plain function, which runs it under one schedule after the other."""
     test = item.obj
+    unknown = sorted(mark.kwargs.keys() - EXPLORE_ARGUMENTS)
+    if unknown or mark.args:
+        raise pytest.UsageError(f"{item.nodeid}: the marker `explore` takes no {(unknown or mark.args)[0]!r}")
     if not iscoroutinefunction(test):
         raise pytest.UsageError(f"{item.nodeid}: only async tests without hypothesis can be explored")
 

@@ -269,8 +269,9 @@ class Driver:
             )
 
     async def breathe(self) -> None:
-        """For hosts that could go on without ever waiting: gives the loop a turn when guests have had their share."""
-        if self.share.seconds > self.store.slice_seconds:
+        """For hosts that could go on without ever waiting: gives the loop a turn when guests have had their share. With
+        a scheduler they wait for each turn of their guest, and nothing may depend on how long anything takes."""
+        if self.scheduler is None and self.share.seconds > self.store.slice_seconds:
             await self.share.breathe()
 
     @contextmanager

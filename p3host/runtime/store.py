@@ -231,7 +231,7 @@ class Store:
                 if self.held is not None and not self.take_answer_of_held():
                     return
                 self.thaw()
-                if self.frozen:
+                if self.frozen or self.choose is not None:
                     return
             if self.choose is not None:
                 self.take_chosen(self.choose)
