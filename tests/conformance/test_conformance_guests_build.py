@@ -41,6 +41,7 @@ OWN_IMPORTS = {
     "go-reactor": {"wait", "lookup"},
 }
 TEXT_EXPORTS = {
+    "account": {"deposit", "withdraw", "balance"},
     "bench": {
         "nop",
         "add",

@@ -29,7 +29,7 @@ from p3host.testing.exploration import run, shrink
 from p3host.testing.schedule import departures, picks_text
 
 GUESTS = Path(__file__).parents[2] / "guests"
-COUNTER = GUESTS / "text/counter.wat"
+ACCOUNT = GUESTS / "text/account.wat"
 REACTOR = GUESTS / "go-reactor/go-reactor.wasm"
 C1, C4 = GUESTS / "c1/c1.wasm", GUESTS / "c4/c4.wasm"
 
@@ -37,16 +37,16 @@ backends = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 Test = Callable[[], Awaitable[None]]
 
 
-def increments(testbed: Testbed, count: int = 3) -> Test:
+def deposits(testbed: Testbed, count: int = 3) -> Test:
     """A test of a guest that loses updates when the host's answer doesn't come at once."""
 
     async def test() -> None:
         recorded: list[int] = []
-        async with testbed.instantiate(COUNTER, {"record": recorded.append}) as guest:
+        async with testbed.instantiate(ACCOUNT, {"record": recorded.append}) as guest:
             async with anyio.create_task_group() as calls:
                 for _ in range(count):
-                    calls.start_soon(guest.exports.increment)
-            assert await guest.exports.value() == count
+                    calls.start_soon(guest.exports.deposit, 1)
+            assert await guest.exports.balance() == count
 
     return test
 
@@ -190,7 +190,7 @@ def test_every_kind_of_choice_comes_up(testbed: Testbed, backend: str) -> None:
     asked: set[Choice] = set()
     tests = [
         many_things(testbed, []),
-        increments(testbed, 1),
+        deposits(testbed, 1),
         lambda: waits_on_its_stack(testbed),
     ]
     for seed in range(1, 30):
@@ -244,29 +244,29 @@ def test_go_guests_withstand_any_schedule(testbed: Testbed, backend: str) -> Non
 
 @backends
 def test_a_lost_update_is_found_within_a_hundred_schedules(testbed: Testbed, backend: str) -> None:
-    assert run(increments(testbed), from_seed(0), backend) is None
+    assert run(deposits(testbed), from_seed(0), backend) is None
     with pytest.raises(AssertionError) as caught:
-        explore(increments(testbed), backend=backend)
+        explore(deposits(testbed), backend=backend)
     (note,) = caught.value.__notes__
     assert "To replay: seed=" in note
-    assert "'record' answers call 1 of 'increment'" in note
+    assert "'record' answers call 1 of 'deposit'" in note
     assert "<- choice" in note
 
 
 @backends
 def test_what_was_found_is_replayed_by_its_seed_and_by_its_schedule(testbed: Testbed, backend: str) -> None:
     with pytest.raises(AssertionError) as caught:
-        explore(increments(testbed), backend=backend)
+        explore(deposits(testbed), backend=backend)
     (note,) = caught.value.__notes__
     seed = int(note.partition("seed=")[2].partition(",")[0])
     picks = parse_picks(note.partition("schedule='")[2].partition("'")[0])
     with pytest.raises(AssertionError) as by_seed:
-        explore(increments(testbed), schedules=1, seed=seed, backend=backend)
+        explore(deposits(testbed), schedules=1, seed=seed, backend=backend)
     assert by_seed.value.__notes__ == [note]
     with pytest.raises(AssertionError) as by_schedule:
-        replay(increments(testbed), picks, backend=backend)
+        replay(deposits(testbed), picks, backend=backend)
     assert by_schedule.value.__notes__[0].partition("What happens")[2] == note.partition("What happens")[2]
-    replay(increments(testbed), {}, backend=backend)
+    replay(deposits(testbed), {}, backend=backend)
 
 
 @backends
@@ -274,10 +274,10 @@ def test_the_schedule_of_a_failure_is_made_simple(testbed: Testbed, backend: str
     """Any of the answers but the last may come late; one is enough."""
     for seed in range(1, 12):
         schedule = from_seed(seed)
-        if run(increments(testbed, 6), schedule, backend) is not None and len(departures(schedule.picks)) > 3:
+        if run(deposits(testbed, 6), schedule, backend) is not None and len(departures(schedule.picks)) > 3:
             break
     with pytest.raises(AssertionError) as caught:
-        explore(increments(testbed, 6), schedules=1, seed=seed, backend=backend)
+        explore(deposits(testbed, 6), schedules=1, seed=seed, backend=backend)
     (note,) = caught.value.__notes__
     assert "The simplest one found that fails departs 1 times." in note
 
@@ -285,7 +285,7 @@ def test_the_schedule_of_a_failure_is_made_simple(testbed: Testbed, backend: str
 @backends
 def test_the_traceback_of_a_failure_is_the_tests_own(testbed: Testbed, backend: str) -> None:
     with pytest.raises(AssertionError) as caught:
-        explore(increments(testbed), backend=backend)
+        explore(deposits(testbed), backend=backend)
     names = [entry.name for entry in caught.traceback]
     assert names[-1] == "test"
     assert "run_test" not in names
@@ -294,17 +294,17 @@ def test_the_traceback_of_a_failure_is_the_tests_own(testbed: Testbed, backend: 
 @backends
 def test_a_test_that_hangs_under_a_schedule_fails(testbed: Testbed, backend: str) -> None:
     async def test() -> None:
-        async with testbed.instantiate(COUNTER, {"record": double()}) as guest:
+        async with testbed.instantiate(ACCOUNT, {"record": double()}) as guest:
             got = []
 
-            async def increment() -> None:
-                await guest.exports.increment()
+            async def deposit() -> None:
+                await guest.exports.deposit(1)
                 got.append(1)
 
             async with anyio.create_task_group() as calls:
-                calls.start_soon(increment)
-                calls.start_soon(increment)
-                await guest.exports.value()
+                calls.start_soon(deposit)
+                calls.start_soon(deposit)
+                await guest.exports.balance()
                 if len(got) < 2:  # which is so where an answer comes late
                     await anyio.Event().wait()
 
@@ -366,7 +366,7 @@ def test_what_is_passed_on_ends_the_exploration() -> None:
 @pytest.mark.anyio
 async def test_a_schedule_in_real_time_is_refused(testbed: Testbed) -> None:
     async def enter() -> None:
-        async with testbed.instantiate(COUNTER, {"record": double()}, schedule=from_seed(1)):
+        async with testbed.instantiate(ACCOUNT, {"record": double()}, schedule=from_seed(1)):
             pass
 
     with pytest.raises(RuntimeError, match="needs virtual time"):

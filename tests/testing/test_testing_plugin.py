@@ -20,23 +20,23 @@ from p3host.testing import Testbed, double
 RACE = """
 @pytest.mark.explore(schedules=30)
 async def test_race(testbed):
-    async with testbed.instantiate("counter.wat", {"record": double()}) as guest:
+    async with testbed.instantiate("account.wat", {"record": double()}) as guest:
         async with anyio.create_task_group() as calls:
-            calls.start_soon(guest.exports.increment)
-            calls.start_soon(guest.exports.increment)
-        assert await guest.exports.value() == 2
+            calls.start_soon(guest.exports.deposit, 1)
+            calls.start_soon(guest.exports.deposit, 1)
+        assert await guest.exports.balance() == 2
 """
 
 
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
-    shutil.copy(GUESTS / "text/counter.wat", pytester.path)
+    shutil.copy(GUESTS / "text/account.wat", pytester.path)
     return pytester
 
 
 def run(project: pytest.Pytester, source: str, *options: str) -> pytest.RunResult:
     project.makepyfile(HEAD + source)
-    return project.runpytest_inprocess("-p", "no:cacheprovider", *options)
+    return project.runpytest_subprocess("-p", "no:cacheprovider", *options)
 
 
 def test_tests_marked_virtual_time_run_on_both_backends_with_their_async_fixtures(project: pytest.Pytester) -> None:
@@ -45,21 +45,21 @@ def test_tests_marked_virtual_time_run_on_both_backends_with_their_async_fixture
         """
         @pytest.fixture
         async def guest(testbed):
-            async with testbed.instantiate("counter.wat", {"record": double(after=3600)}) as guest:
+            async with testbed.instantiate("account.wat", {"record": double(after=3600)}) as guest:
                 yield guest
 
         @pytest.mark.virtual_time
         async def test_one(guest):
             started = anyio.current_time()
-            await guest.exports.increment()
-            assert await guest.exports.value() == 1
+            await guest.exports.deposit(1)
+            assert await guest.exports.balance() == 1
             assert anyio.current_time() - started == pytest.approx(3600)
 
         class TestClass:
             pytestmark = pytest.mark.virtual_time
 
             async def test_method(self, guest):
-                await guest.exports.increment()
+                await guest.exports.deposit(1)
 
             def test_plain_method(self):
                 assert True
@@ -89,7 +89,7 @@ def test_a_race_is_found_and_explained(project: pytest.Pytester) -> None:
             "E * The schedule of seed * fails: *",
             "E * To replay: seed=*, or schedule='*', as arguments of `explore`.",
             "E * What happens, turn by turn:",
-            "E * call 1 of 'increment' begins",
+            "E * call 1 of 'deposit' begins",
         ]
     )
     assert "anyio/_core" not in result.stdout.str()
@@ -177,11 +177,11 @@ def test_hypothesis_drives_schedules_and_explains_what_it_found(project: pytest.
         @given(schedule=schedules())
         @settings(max_examples=50, deadline=None, database=None, derandomize=True)
         async def test_race(testbed, schedule):
-            async with testbed.instantiate("counter.wat", {"record": double()}, schedule=schedule) as guest:
+            async with testbed.instantiate("account.wat", {"record": double()}, schedule=schedule) as guest:
                 async with anyio.create_task_group() as calls:
-                    calls.start_soon(guest.exports.increment)
-                    calls.start_soon(guest.exports.increment)
-                assert await guest.exports.value() == 2
+                    calls.start_soon(guest.exports.deposit, 1)
+                    calls.start_soon(guest.exports.deposit, 1)
+                assert await guest.exports.balance() == 2
         """.replace("\n        ", "\n"),
     )
     result.assert_outcomes(failed=2)
