@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         Trap,
     )
     from .host.streams import FutureReader, StreamReader
+    from .host.tasks import TaskTree
     from .runtime.instance import ErrorContext
     from .values import Ok, Some
     from .wasi import Directory, Stdio, Wasi
@@ -41,6 +42,7 @@ __all__ = [
     "StreamReader",
     "FutureReader",
     "ErrorContext",
+    "TaskTree",
     "Wasi",
     "Directory",
     "Stdio",
@@ -65,6 +67,7 @@ __all__ = [
 HOMES = {
     "component": ("Component", "Instance", "Interface", "ExportedFunction", "ResourceClass", "GuestResource"),
     "host.streams": ("StreamReader", "FutureReader"),
+    "host.tasks": ("TaskTree",),
     "runtime.instance": ("ErrorContext",),
     "wasi": ("Wasi", "Directory", "Stdio"),
     "engine": ("Engine", "EngineConfig", "MachineLimits"),
