@@ -12,36 +12,24 @@ from .memory import allocate
 
 @lru_cache(maxsize=1 << 12)
 def is_plain(t: ValType | None) -> bool:
-    """Whether every bit pattern is a value of type `t`, and the same one in every instance: such values are copied as
-    bytes. A record's padding is copied with it, and a NaN keeps its bits."""
-    match t:
-        case PrimitiveType():
-            return t in NUMBER_FORMATS
-        case RecordType() | TupleType():
-            return all(map(is_plain, t.parts()))
-        case ListType(elem_type=elem_type, length=int()):
-            return is_plain(elem_type)
-        case _:
-            return False
+    """Whether every bit pattern is a value of type `t`, the same one in every instance, and has no padding: such values
+    are copied as bytes, where a NaN keeps its bits."""
+    return t is not None and plain_size(t) == elem_size(t, "i32")
 
 
 @lru_cache(maxsize=1 << 12)
-def is_packed(t: ValType) -> bool:
-    """Whether values of type `t` are plain and have no padding, so that nothing but them is copied."""
-    return is_plain(t) and packed_size(t) == elem_size(t, "i32")
-
-
-@lru_cache(maxsize=1 << 12)
-def packed_size(t: ValType) -> int:
-    """The bytes of the numbers in a plain type."""
+def plain_size(t: ValType) -> int:
+    """The bytes of the numbers in a type that is made of nothing else, or -1."""
     match t:
         case PrimitiveType():
-            return PRIMITIVE_SIZES[t]
+            return PRIMITIVE_SIZES[t] if t in NUMBER_FORMATS else -1
         case ListType(elem_type=elem_type, length=int(length)):
-            return length * packed_size(elem_type)
+            return length * plain_size(elem_type)
+        case RecordType() | TupleType():
+            sizes = list(map(plain_size, t.parts()))
+            return -1 if min(sizes, default=0) < 0 else sum(sizes)
         case _:
-            assert isinstance(t, RecordType | TupleType)
-            return sum(map(packed_size, t.parts()))
+            return -1
 
 
 def copy_elements(

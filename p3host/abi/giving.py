@@ -29,6 +29,7 @@ from ..types import (
     VariantType,
 )
 from .codegen import FunctionSource, tuple_text
+from .columns import columns_of
 from .context import Context
 from .copy import copy_block
 from .layout import (
@@ -392,13 +393,20 @@ def elements_giver(t: ValType, route: Route) -> Give:
 
 
 @lru_cache(maxsize=1 << 12)
-def list_giver(t: ValType, route: Route) -> Callable[[Context, Context, list[Any]], tuple[int, int]]:
+def list_giver(t: ValType, route: Route) -> Callable[[Context, Context, Any], tuple[int, int]]:
     """The function `(c, d, x) -> (pointer, count)` that gives what `list_taker` took in a new allocation."""
     size = elem_size(t, route.target.pointer)
     align = alignment(t, route.target.pointer)
     give = elements_giver(t, route)
+    columns = columns_of(t)
 
-    def give_list(c: Context, d: Context, x: list[Any]) -> tuple[int, int]:
+    def give_list(c: Context, d: Context, x: list[Any] | tuple[int, int]) -> tuple[int, int]:
+        if isinstance(x, tuple):
+            assert columns is not None
+            source_pointer, count = x
+            pointer = copy_block(c, d, source_pointer, size * count, align)
+            columns.change(d.memory.view, pointer, count)
+            return pointer, count
         pointer = allocate(d, align, size * len(x))
         give(c, d, d.memory.view, x, pointer)
         return pointer, len(x)

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 
 from ..types import TupleType, ValType
 from .codegen import FunctionSource, tuple_text
+from .columns import MIN_ELEMENTS, columns_of
 from .context import Context
+from .copy import copy_elements
 from .giving import FlatGiving, MemoryGiving, elements_giver, names_of
 from .layout import MAX_FLAT_PARAMS, alignment, elem_size, flatten, flatten_types
 from .lift import takes_memory
@@ -145,11 +147,16 @@ def compile_pass_elements(
     source_size = elem_size(t, source_options.pointer)
     target_size = elem_size(t, target_options.pointer)
     limit = source_options.lift_limit
+    columns = columns_of(t)
 
     def pass_elements(source: Context, target: Context, source_pointer: int, target_pointer: int, count: int) -> None:
         m = checked_view(source, source_pointer, count * source_size, "the elements")
-        taken = take(source, m, [limit], source_pointer, count)
         w = checked_view(target, target_pointer, count * target_size, "the elements")
+        if columns is not None and count >= MIN_ELEMENTS and columns.are_valid(m, source_pointer, count):
+            copy_elements(m, source_pointer, w, target_pointer, count * source_size)
+            columns.change(w, target_pointer, count)
+            return
+        taken = take(source, m, [limit], source_pointer, count)
         give(source, target, w, taken, target_pointer)
 
     return pass_elements

@@ -30,8 +30,9 @@ from ..types import (
     VariantType,
 )
 from .codegen import FunctionSource, offset_text, tuple_text
+from .columns import MIN_ELEMENTS, columns_of
 from .context import Context
-from .copy import is_packed
+from .copy import is_plain
 from .layout import (
     MAX_LIST_BYTE_LENGTH,
     NUMBER_FORMATS,
@@ -315,7 +316,7 @@ class Taking:
         pointer, count = map(self.variable, self.places.pointers(at))
         take = self.constant(list_taker(t, self.route.behind_pointers))
         taken = f"{take}(c, m, b, {pointer}, {count})"
-        if not is_packed(t):
+        if not is_plain(t):
             return Taken(self.variable(taken))
         self.lines.append(taken)
         return Block(pointer, count, elem_size(t, self.options.pointer), alignment(t, self.options.pointer))
@@ -390,16 +391,16 @@ class MemoryTaking(Taking):
         return self.places.unsigned(PRIMITIVE_SIZES[t], at)
 
     def run(self, t: ValType, at: int) -> Cargo | None:
-        if isinstance(t, PrimitiveType) or not self.route.is_direct or not is_packed(t):
+        if isinstance(t, PrimitiveType) or not self.route.is_direct or not is_plain(t):
             return None
         size = elem_size(t, self.options.pointer)
         return Run(self.places.leaf(at, f"{size}s"), size)
 
     def takes_inline(self, t: ValType) -> bool:
-        return is_inline(t) or is_fixed_list(t, self.route) or (self.route.is_direct and is_packed(t))
+        return is_inline(t) or is_fixed_list(t, self.route) or (self.route.is_direct and is_plain(t))
 
     def take(self, t: ValType, at: int) -> Cargo:
-        if is_fixed_list(t, self.route) and not is_packed(t) and not is_inline(t):
+        if is_fixed_list(t, self.route) and not is_plain(t) and not is_inline(t):
             assert isinstance(t, ListType)
             self.uses_pointer = True
             take = self.constant(elements_taker(t.elem_type, self.route)[0])
@@ -418,7 +419,7 @@ class MemoryTaking(Taking):
         return inner.finished(offset + elem_size(payload, self.options.pointer)), cargo
 
     def merged(self, t: OptionType | ResultType, payload: ValType, at: int) -> Cargo | None:
-        if payload not in NUMBER_FORMATS and not (self.route.is_direct and is_packed(payload)):
+        if payload not in NUMBER_FORMATS and not (self.route.is_direct and is_plain(payload)):
             return None
         taken = self.take(payload, at + payload_offset(t, self.options.pointer))
         assert isinstance(taken, Number | Run)
@@ -484,25 +485,30 @@ def finish(source: FunctionSource, lines: Iterable[str], cargo: Cargo) -> Take:
 
 @lru_cache(maxsize=1 << 12)
 def list_taker(t: ValType, route: Route) -> Take:
-    """The function `(c, m, b, pointer, count)` that takes a list of `t`; it checks all that can be wrong. Of one that
-    is copied as bytes nothing is left to do then."""
+    """The function `(c, m, b, pointer, count)` that takes a list of `t`; it checks all that can be wrong. It answers
+    what `elements_taker` takes; pointer and count of elements whose columns are copied; None where all are plain."""
     options = route.source
     size = elem_size(t, options.pointer)
     align = alignment(t, options.pointer)
-    if is_packed(t):
-        elements, cost = None, size
-    else:
-        elements, cargo = elements_taker(t, route)
-        cost = LEAF_COST * (1 + len(variables(cargo))) + size
+    as_bytes = is_plain(t)
+    columns = columns_of(t)
+    elements, cargo = (None, None) if as_bytes else elements_taker(t, route)
+    cost = LEAF_COST * (1 + len(variables(cargo)))
 
     def take_list(c: Context, m: memoryview, b: list[int], pointer: int, count: int) -> Any:
         byte_length = count * size
         if byte_length > MAX_LIST_BYTE_LENGTH or pointer & (align - 1) or pointer + byte_length > len(m):
             m = checked_list(c, pointer, align, byte_length)
+        b[0] -= byte_length
+        if as_bytes and b[0] >= 0:
+            return None
+        if columns is not None and count >= MIN_ELEMENTS and b[0] >= 0 and columns.are_valid(m, pointer, count):
+            return pointer, count
         b[0] -= count * cost
         if b[0] < 0:
             raise over_limit(options)
-        return elements and elements(c, m, b, pointer, count)
+        assert elements is not None
+        return elements(c, m, b, pointer, count)
 
     return take_list
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from abi_reference import FakeContext, Reference, python
-from abi_strategies import types, values
+from abi_strategies import labels, record, types, values
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ from p3host.abi.lower import compile_lower, compile_lower_result, compile_store_
 from p3host.abi.options import AbiOptions
 from p3host.abi.passing import compile_pass, compile_pass_elements, compile_pass_result
 from p3host.errors import Trap
-from p3host.types import PrimitiveType, TupleType, ValType
+from p3host.types import EnumType, FlagsType, ListType, PrimitiveType, ResultType, TupleType, ValType
 
 every_options = st.builds(
     AbiOptions, st.sampled_from(["i32", "i64"]), st.sampled_from(["utf8", "utf16", "latin1+utf16"])
@@ -182,3 +182,38 @@ def test_arbitrary_core_values_are_passed_or_trap_alike(
     flat = flatten(TupleType((t, PrimitiveType.U8)), source.pointer)
     core_values = [drawn.draw(CORE_VALUES[t]) for t in flat] if len(flat) <= MAX_FLAT_PARAMS else [BASE]
     check_arguments(t, sides, core_values, MAX_FLAT_PARAMS)
+
+
+columns = st.recursive(
+    st.sampled_from([t for t in PrimitiveType if t not in (PrimitiveType.STRING, PrimitiveType.ERROR_CONTEXT)])
+    | st.sampled_from([1, 3, 256, 257]).map(lambda n: EnumType(tuple(labels(n))))
+    | st.sampled_from([1, 8, 9, 17, 32]).map(lambda n: FlagsType(tuple(labels(n))))
+    | st.just(ResultType()),
+    lambda inner: st.builds(ListType, inner, st.integers(1, 3)) | st.lists(inner, min_size=1, max_size=5).map(record),
+    max_leaves=8,
+)
+
+
+@relaxed
+@given(
+    columns.flatmap(lambda t: st.tuples(st.just(t), st.lists(values(t), min_size=14, max_size=40))),
+    every_options,
+    every_options,
+    st.none() | st.tuples(st.integers(0, 1000), st.integers(0, 255)),
+)
+def test_many_elements_are_passed_or_trap_alike(
+    typed: tuple[ValType, list[Any]], source: AbiOptions, target: AbiOptions, wrong: tuple[int, int] | None
+) -> None:
+    t, elements = typed
+    size = elem_size(t, source.pointer) * len(elements)
+    sides = Sides(source, target)
+    sides.fill(b"\xee")  # so that padding is no zero
+    reference = Reference(sides.source, source)
+    for i, element in enumerate(elements):
+        reference.store(t, element, BASE + i * elem_size(t, source.pointer))
+    if wrong is not None:
+        offset, byte = wrong
+        sides.source.memory.data[BASE + offset % size] = byte
+    check_elements(t, sides.copy_of(), len(elements))
+    list_and_byte = [BASE, len(elements), 1]
+    check_arguments(ListType(t), sides, list_and_byte, MAX_FLAT_PARAMS)
