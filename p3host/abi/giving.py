@@ -28,6 +28,7 @@ from ..types import (
     ValType,
     VariantType,
 )
+from .cargo import Block, Cargo, Case, Choice, Merged, Number, Parts, Route, Run, Taken, packed
 from .codegen import FunctionSource, tuple_text
 from .columns import columns_of
 from .context import Context
@@ -51,25 +52,7 @@ from .lowering import HANDLES
 from .memory import allocate
 from .shapes import f32_bits, f64_bits
 from .strings import StringStorer, string_storer
-from .taking import (
-    Block,
-    Cargo,
-    Case,
-    Choice,
-    Merged,
-    Number,
-    Parts,
-    Route,
-    Run,
-    Taken,
-    elements_taker,
-    flat_case_taker,
-    flat_taker,
-    is_fixed_list,
-    packed,
-    taker,
-    variables,
-)
+from .taking import elements_taker, flat_case_taker, flat_taker, is_fixed_list, taker
 
 Leaves: TypeAlias = list[tuple[str, str]]
 """The core type and the expression of each core value."""
@@ -427,7 +410,3 @@ def string_giver(route: Route) -> Callable[[Context, Context, Any], tuple[int, i
         return copy_block(c, d, pointer, length, 2), length
 
     return give_string
-
-
-def names_of(cargos: Sequence[Cargo]) -> list[str]:
-    return [name for cargo in cargos for name in variables(cargo)]

@@ -13,16 +13,17 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ..types import TupleType, ValType
+from .cargo import Cargo, Route, all_variables
 from .codegen import FunctionSource, tuple_text
 from .columns import MIN_ELEMENTS, columns_of
 from .context import Context
 from .copy import copy_elements
-from .giving import FlatGiving, MemoryGiving, elements_giver, names_of
+from .giving import FlatGiving, MemoryGiving, elements_giver
 from .layout import MAX_FLAT_PARAMS, alignment, elem_size, flatten, flatten_types
 from .lift import takes_memory
 from .memory import aligned_view, allocate, checked_view
 from .options import AbiOptions
-from .taking import Cargo, FlatTaking, MemoryTaking, Route, elements_taker
+from .taking import FlatTaking, MemoryTaking, elements_taker
 
 
 def emit_taking(source: FunctionSource, types: tuple[ValType, ...], route: Route) -> tuple[Cargo, ...]:
@@ -120,10 +121,10 @@ def compile_pass_result(
     )
     source = FunctionSource("take_result", "c, v")
     cargos = emit_taking(source, (t,), route)
-    source.emit(f"return {tuple_text(names_of(cargos))}")
+    source.emit(f"return {tuple_text(all_variables(cargos))}")
     take = source.build()
     source = FunctionSource("give_result", "c, d, x, q")
-    source.emit(f"{tuple_text(names_of(cargos))} = x")
+    source.emit(f"{tuple_text(all_variables(cargos))} = x")
     if not route.flat_target:
         size, align = elem_size(t, target_options.pointer), alignment(t, target_options.pointer)
         source.emit(f"w = {source.constant(aligned_view)}(d, q, {align}, {size}, 'the result')")

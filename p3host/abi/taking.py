@@ -12,9 +12,8 @@ taken, `b` the budget (a list with the bytes that may still be taken) and `p` th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from ..types import (
     EnumType,
@@ -29,6 +28,7 @@ from ..types import (
     ValType,
     VariantType,
 )
+from .cargo import Block, Cargo, Case, Choice, Merged, Number, Parts, Route, Run, Taken, packed, variables
 from .codegen import FunctionSource, offset_text, tuple_text
 from .columns import MIN_ELEMENTS, columns_of
 from .context import Context
@@ -59,105 +59,6 @@ from .lifting import (
 from .memory import checked_list, over_limit
 from .options import AbiOptions
 from .strings import string_loader, utf16_tag
-
-
-@dataclass(frozen=True)
-class Route:
-    """From which kind of place a value passes to which: core values or linear memory, each with its options."""
-
-    source: AbiOptions
-    target: AbiOptions
-    flat_source: bool = False
-    flat_target: bool = False
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether the value lies in memory on both sides."""
-        return not self.flat_source and not self.flat_target
-
-    @property
-    def behind_pointers(self) -> Route:
-        """The route of what a list holds."""
-        return replace(self, flat_source=False, flat_target=False)
-
-
-class Number(NamedTuple):
-    """The bits of a number as an unsigned int, a float, or whatever a handle was lifted to."""
-
-    name: str
-
-
-class Run(NamedTuple):
-    """Bytes that are copied as they are."""
-
-    name: str
-    size: int
-
-
-class Parts(NamedTuple):
-    parts: tuple[Cargo, ...]
-
-
-class Merged(NamedTuple):
-    """An option or result whose cases with a payload share its type, a plain one: a zero stands for an absent one."""
-
-    discriminant: str
-    payload: Cargo
-
-
-class Choice(NamedTuple):
-    """An option or result; `payload` is the variable that `packed` makes of the payload's."""
-
-    discriminant: str
-    payload: str
-    cases: tuple[Cargo | None, Cargo | None]
-
-
-class Case(NamedTuple):
-    """A variant; `payload` is what the function of the case took."""
-
-    discriminant: str
-    payload: str
-
-
-class Block(NamedTuple):
-    """A range of the source's memory that is copied as it is: checked, `length` units of `unit` bytes long."""
-
-    pointer: str
-    length: str
-    unit: int
-    alignment: int
-
-
-class Taken(NamedTuple):
-    """What a function took: of a type that is not converted in place, of a list, or of a string."""
-
-    name: str
-
-
-Cargo: TypeAlias = Number | Run | Parts | Merged | Choice | Case | Block | Taken
-
-
-def variables(cargo: Cargo | None) -> list[str]:
-    match cargo:
-        case None:
-            return []
-        case Parts(parts):
-            return [name for part in parts for name in variables(part)]
-        case Merged(discriminant, payload):
-            return [discriminant, *variables(payload)]
-        case Choice(discriminant, name) | Case(discriminant, name):
-            return [discriminant, name]
-        case Block(pointer, length):
-            return [pointer, length]
-        case _:
-            return [cargo.name]
-
-
-def packed(cargo: Cargo | None) -> str:
-    """The variables of a value as one, in an expression or as a target."""
-    names = variables(cargo)
-    return names[0] if len(names) == 1 else tuple_text(names)
 
 
 class Taking:
@@ -492,21 +393,22 @@ def list_taker(t: ValType, route: Route) -> Take:
     align = alignment(t, options.pointer)
     as_bytes = is_plain(t)
     columns = columns_of(t)
-    elements, cargo = (None, None) if as_bytes else elements_taker(t, route)
-    cost = LEAF_COST * (1 + len(variables(cargo)))
+    elements = None if as_bytes else elements_taker(t, route)[0]
 
     def take_list(c: Context, m: memoryview, b: list[int], pointer: int, count: int) -> Any:
         byte_length = count * size
         if byte_length > MAX_LIST_BYTE_LENGTH or pointer & (align - 1) or pointer + byte_length > len(m):
             m = checked_list(c, pointer, align, byte_length)
-        b[0] -= byte_length
-        if as_bytes and b[0] >= 0:
-            return None
-        if columns is not None and count >= MIN_ELEMENTS and b[0] >= 0 and columns.are_valid(m, pointer, count):
-            return pointer, count
-        b[0] -= count * cost
-        if b[0] < 0:
-            raise over_limit(options)
+        in_columns = columns is not None and count >= MIN_ELEMENTS
+        if as_bytes or in_columns:
+            b[0] -= byte_length
+            if b[0] < 0:
+                raise over_limit(options)
+            if as_bytes:
+                return None
+            assert columns is not None
+            if columns.are_valid(m, pointer, count):
+                return pointer, count
         assert elements is not None
         return elements(c, m, b, pointer, count)
 
@@ -525,6 +427,9 @@ def elements_taker(t: ValType, route: Route) -> tuple[Take, Cargo]:
     # Of a copy: a traceback can keep the iterator in a cycle, and CPython's collector crashes on a view that is in use.
     unpacked = f"{source.constant(fused.iter_unpack)}(m[p : p + n * {size}].tobytes())"
     value = packed(cargo)
+    source.emit(f"b[0] -= n * {LEAF_COST * (1 + len(variables(cargo))) + size}")
+    with source.block("if b[0] < 0:"):
+        source.emit(f"raise {source.constant(over_limit)}({source.constant(route.source)})")
     if not taking.lines and names == variables(cargo) and len(names) > 1:
         source.emit(f"return list({unpacked})")
         return source.build(), cargo

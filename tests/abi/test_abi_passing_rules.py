@@ -107,6 +107,15 @@ def test_a_list_of_the_same_bytes_many_times_over_is_bounded(t: ValType) -> None
     assert target.allocations == []
 
 
+@pytest.mark.parametrize("t", [P.STRING, OptionType(P.U8), ListType(P.BOOL)])
+def test_the_elements_of_a_stream_are_bounded(t: ValType) -> None:
+    small = AbiOptions(lift_limit=10_000)
+    passer = compile_pass_elements(t, small, ABI)
+    passer(FakeContext(), FakeContext(), 0, 0, 50)
+    with pytest.raises(Trap, match="more than 10000 bytes of the host"):
+        passer(FakeContext(), FakeContext(), 0, 0, 1000)
+
+
 @pytest.mark.parametrize("answer", [SIZE + 8, SIZE - 8, 0xFFFFFFF8, 3])
 @pytest.mark.parametrize("t", [ListType(P.U16), P.STRING, ListType(ITEM), ListType(P.STRING)])
 def test_passing_traps_if_realloc_answers_nonsense(t: ValType, answer: int) -> None:

@@ -64,7 +64,7 @@ def repeated_within(exports: Interface, name: str, count: int) -> Callable[[int]
     function = exports[name]
 
     async def repeat(repetitions: int) -> None:
-        await function(repetitions, count)
+        assert await function(repetitions, count) == repetitions * (2 if name == "add" else count)
 
     return repeat
 
