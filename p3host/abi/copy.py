@@ -42,5 +42,5 @@ def copy_elements(
 def copy_block(source: Context, target: Context, pointer: int, size: int, alignment: int) -> int:
     """Copies a checked range of the source's memory to a new allocation in the target's, and answers where that is."""
     allocated = allocate(target, alignment, size)
-    copy_elements(source.memory.view, pointer, target.memory.view, allocated, size)
+    target.memory.view[allocated : allocated + size] = source.memory.view[pointer : pointer + size]
     return allocated

@@ -2,8 +2,8 @@
 
 What a value is made of is first *taken* from its source, with all the checks of lifting, and then *given* to its
 target, with the allocations of lowering. Numbers and lists of them are copied as they are, where a NaN may keep its
-bits, and so are strings if both sides have the same encoding. Handles are lifted and lowered by the contexts. Strings
-that change their encoding are the only values that become Python's on the way.
+bits, and so are strings if both sides have the same encoding. Handles are lifted and lowered by the contexts. A `str`
+is made of a string to check it, and kept only where it changes its encoding, or may.
 """
 
 from __future__ import annotations

@@ -170,7 +170,7 @@ def run_implicit_thread(task: Task) -> Routine[None]:
 
 
 class LoweredFunc:
-    """A lowered import's converters, on the caller's side. `flat_params` tells where an out pointer stands.
+    """A lowered import's converters, on the caller's side. `out_index` tells where an out pointer stands.
 
     Where the callee is a guest's function too, given as how it was `lifted`, values pass by a `passer` from one memory
     to the other, and `lift_params` and `lower` are not used.
