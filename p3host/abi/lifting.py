@@ -64,7 +64,7 @@ from .layout import (
     pointer_size,
     record_offsets,
 )
-from .memory import aligned_view, over_limit
+from .memory import checked_list, over_limit
 from .options import AbiOptions
 from .strings import string_loader
 
@@ -428,10 +428,8 @@ def list_loader(t: ValType, options: AbiOptions) -> LoadElements:
 
     def load_list(c: Context, m: memoryview, b: list[int], pointer: int, count: int) -> Any:
         byte_length = count * size
-        if byte_length > MAX_LIST_BYTE_LENGTH:
-            raise Trap(f"a list of {byte_length} bytes is longer than {MAX_LIST_BYTE_LENGTH} bytes")
-        if pointer & (align - 1) or pointer + byte_length > len(m):
-            m = aligned_view(c, pointer, align, byte_length, "a list")
+        if byte_length > MAX_LIST_BYTE_LENGTH or pointer & (align - 1) or pointer + byte_length > len(m):
+            m = checked_list(c, pointer, align, byte_length)
         return elements(c, m, b, pointer, count)
 
     return load_list

@@ -313,11 +313,17 @@ def is_fusable(t: ValType) -> bool:
 
 
 class StoreLowering(Lowering):
-    """Lowers to memory at `p`. What can't be a leaf of the struct is `deferred` until the struct is packed."""
+    """Lowers to memory at `p`. What can't be a leaf of a struct is stored by a function where its turn is, so that
+    allocations and handles are made in the order of the parts; the structs that are packed in the end go around it."""
 
     def __init__(self, source: FunctionSource, options: AbiOptions) -> None:
         super().__init__(source, options)
-        self.deferred: list[tuple[tuple[Place, ...], str]] = []
+        self.stored: list[int] = []  # where parts begin that functions have stored
+
+    def store(self, offset: int, line: str) -> None:
+        """A part at `offset` is stored by a line of its own."""
+        self.stored.append(offset)
+        self.source.emit(line)
 
     def number(self, t: PrimitiveType, value: str, offset: int) -> Leaf:
         check = self.source.constant(number_check(t))
@@ -328,7 +334,7 @@ class StoreLowering(Lowering):
 
     def call(self, t: ValType, value: str, offset: int) -> list[Leaf]:
         store = self.source.constant(storer(t, self.options))
-        self.deferred.append((self.source.path, f"{store}(c, m, {value}, {offset_text(offset)})"))
+        self.store(offset, f"{store}(c, m, {value}, {offset_text(offset)})")
         return []
 
     def choice(self, t: OptionType | ResultType, index: str, value: str, offset: int) -> list[Leaf]:
@@ -344,8 +350,8 @@ class StoreLowering(Lowering):
                 if payload is not None:
                     store = self.source.constant(storer(payload, self.options))
                     call = f"{store}(c, m, {value}, {offset_text(payload_at)})"
-                    path = self.source.path + PLACES[type(t)][i]
-                    self.deferred.append((path, f"if {index} == {i}: {call}"))
+                    with self.source.at(*PLACES[type(t)][i]):
+                        self.store(payload_at, f"if {index} == {i}: {call}")
             return [discriminant]
         if not t.parts():
             return [discriminant]
@@ -373,8 +379,8 @@ class StoreLowering(Lowering):
             def place(names: Mapping[str, Any]) -> str:
                 return f"case {labels[names[index]]!r}"
 
-            call = f"if {store}: {store}(c, m, {value}, {offset_text(payload_at)})"
-            self.deferred.append(((*self.source.path, place), call))
+            with self.source.at(place):
+                self.store(payload_at, f"if {store}: {store}(c, m, {value}, {offset_text(payload_at)})")
         return [self.unsigned(discriminant_size(len(t.cases)), index, offset)]
 
     def fixed_list(self, elem_type: ValType, length: int, value: str, offset: int) -> list[Leaf]:
@@ -390,35 +396,42 @@ class StoreLowering(Lowering):
         count = f"len({value}) // {elem_size(elem_type, 'i32')}" if elem_type in NUMBER_FORMATS else f"len({value})"
         with self.source.block(f"if {count} != {length}:"):
             self.source.emit(f"{constant(exact_sequence)}(range({count}), {length})")
-        self.deferred.append((self.source.path, f"{constant(store)}(c, m, {value}, {offset_text(offset)})"))
+        self.store(offset, f"{constant(store)}(c, m, {value}, {offset_text(offset)})")
         return []
 
     def pack(self, leaves: list[Leaf], size: int) -> None:
-        """Emits what writes the leaves of a value of `size` bytes, then what was deferred."""
-        emit, constant = self.source.emit, self.source.constant
-        letters, end = "<", 0
-        outer = len(self.source.path)
+        """Emits what writes the leaves of a value of `size` bytes, around what has been stored."""
         leaves.sort(key=lambda leaf: leaf.offset)
+        while leaves:
+            start = leaves[0].offset
+            stop = min((offset for offset in self.stored if offset > start), default=None)
+            run = [leaf for leaf in leaves if stop is None or leaf.offset < stop]
+            del leaves[: len(run)]
+            self.pack_run(run, size if stop is None and not self.stored else None)
+
+    def pack_run(self, leaves: list[Leaf], size: int | None) -> None:
+        """One struct; with the rest of the value of `size` bytes where there is nothing else in it."""
+        emit, constant = self.source.emit, self.source.constant
+        outer = len(self.source.path)
+        start = end = 0 if size is not None else leaves[0].offset
+        letters = "<"
         for leaf in leaves:
             letters += f"{leaf.offset - end}x{leaf.kind}" if leaf.offset > end else leaf.kind
             end = leaf.offset + struct.calcsize(f"<{leaf.kind}")
-        if leaves:
-            fused = struct.Struct(letters if self.deferred else f"{letters}{size - end}x")
-            call = f"{constant(fused.pack_into)}(m, p, {', '.join(leaf.value for leaf in leaves)})"
-            if any(leaf.check for leaf in leaves):
-                with self.source.block("try:"):
-                    emit(call)
-                with self.source.block(f"except {constant(PACK_ERRORS)}:"):
-                    for leaf in leaves:
-                        if leaf.check:
-                            with self.source.at(*leaf.path[outer:]):
-                                emit(f"{leaf.value} = {leaf.check}({leaf.value})")
-                    emit(call)
-            else:
-                emit(call)
-        for path, line in self.deferred:
-            with self.source.at(*path[outer:]):
-                emit(line)
+        fused = struct.Struct(letters if size is None else f"{letters}{size - end}x")
+        values = ", ".join(leaf.value for leaf in leaves)
+        call = f"{constant(fused.pack_into)}(m, {offset_text(start)}, {values})"
+        if not any(leaf.check for leaf in leaves):
+            emit(call)
+            return
+        with self.source.block("try:"):
+            emit(call)
+        with self.source.block(f"except {constant(PACK_ERRORS)}:"):
+            for leaf in leaves:
+                if leaf.check:
+                    with self.source.at(*leaf.path[outer:]):
+                        emit(f"{leaf.value} = {leaf.check}({leaf.value})")
+            emit(call)
 
 
 PACK_ERRORS = (struct.error, OverflowError, TypeError)

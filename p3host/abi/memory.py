@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import Trap, trap_if
 from .context import Context
+from .layout import MAX_LIST_BYTE_LENGTH
 from .options import AbiOptions
 
 
@@ -23,6 +24,13 @@ def aligned_view(context: Context, pointer: int, alignment: int, size: int, what
     """Like `checked_view`, and traps where the pointer isn't a multiple of `alignment`."""
     trap_if(pointer & (alignment - 1), f"unaligned pointer: {what} at {pointer:#x} needs an alignment of {alignment}")
     return checked_view(context, pointer, size, what)
+
+
+def checked_list(context: Context, pointer: int, alignment: int, byte_length: int) -> memoryview:
+    """A view of the memory that covers a list; traps where it is too long, unaligned or out of bounds."""
+    if byte_length > MAX_LIST_BYTE_LENGTH:
+        raise Trap(f"a list of {byte_length} bytes is longer than {MAX_LIST_BYTE_LENGTH} bytes")
+    return aligned_view(context, pointer, alignment, byte_length, "a list")
 
 
 def allocate(context: Context, alignment: int, size: int) -> int:

@@ -27,7 +27,7 @@ from ..runtime.stream import (
 )
 from ..runtime.thread import Thread, call_routine
 from ..types import CoreFuncType, FutureType, OwnType, PrimitiveType, ResourceType, StreamType, contains
-from .program import BuiltinCanon, LoweredCanon, Program
+from .program import BuiltinCanon, LiftedDef, LoweredCanon, Program
 
 Callback = Callable[..., Any]
 
@@ -43,7 +43,11 @@ def lower(program: Program, item: LoweredCanon, may_wait: bool | None) -> HostFu
     func = program.funcs[item.func]
     options = program.options[item.options]
     func_index, options_index = item.func, item.options
-    lowered = LoweredFunc(func.name, func.type, options.abi, options.is_async)
+    lifted = None
+    if isinstance(func, LiftedDef):
+        callee = program.options[func.options]
+        lifted = (callee.abi, callee.is_async)
+    lowered = LoweredFunc(func.name, func.type, options.abi, options.is_async, lifted)
     is_guest = may_wait is None
     # Such a call could give up what it borrows: handles have to count what they lend.
     lends_and_gives = lowered.borrows and any(contains(param, OwnType) for param in func.type.param_types)

@@ -147,7 +147,11 @@ def canon_task_return(
         options.memory is not callee.memory and options.memory is not NO_MEMORY
     ):
         raise Trap("invalid task.return options: they are not those of the current task")
-    task.return_(lift(options, flat_args))
+    passer = task.call.func.passer if isinstance(task.call, Subtask) else None
+    if passer is None:
+        task.return_(lift(options, flat_args))
+    else:
+        task.return_((options, passer.take_result(options, flat_args)))
 
 
 def canon_task_cancel(thread: Thread) -> None:

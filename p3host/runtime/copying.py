@@ -12,6 +12,7 @@ from ..abi.layout import alignment, elem_size
 from ..abi.lift import compile_load_elements
 from ..abi.lower import compile_store_elements
 from ..abi.options import AbiOptions
+from ..abi.passing import compile_pass_elements
 from ..types import ValType
 
 
@@ -21,9 +22,11 @@ class ElementCodec:
     `plain` says that the bytes of an element are its value, whatever memory they lie in.
     """
 
-    __slots__ = ("alignment", "elem_size", "load", "plain", "store")
+    __slots__ = ("alignment", "elem_size", "elem_type", "load", "options", "plain", "store")
 
     def __init__(self, elem_type: ValType | None, options: AbiOptions) -> None:
+        self.elem_type = elem_type
+        self.options = options
         self.load: Callable[[Context, int, int], Any]
         self.store: Callable[[Context, Any, int], None]
         if elem_type is None:
@@ -40,6 +43,16 @@ class ElementCodec:
 @lru_cache(maxsize=1024)
 def element_codec(elem_type: ValType | None, options: AbiOptions) -> ElementCodec:
     return ElementCodec(elem_type, options)
+
+
+def element_passer(
+    source: ElementCodec, target: ElementCodec
+) -> Callable[[Context, Context, int, int, int], None] | None:
+    """The function `(source context, target context, source pointer, target pointer, count)` that passes elements from
+    one guest to another, for ranges that were checked before; None where the types differ."""
+    if source.elem_type is None or source.elem_type != target.elem_type:
+        return None
+    return compile_pass_elements(source.elem_type, source.options, target.options)
 
 
 def load_nothing(context: Context, pointer: int, count: int) -> int:

@@ -14,6 +14,7 @@ from ..abi.layout import MAX_FLAT_ASYNC_PARAMS, MAX_FLAT_PARAMS, MAX_FLAT_RESULT
 from ..abi.lift import compile_lift, compile_lift_result, takes_memory
 from ..abi.lower import compile_lower, compile_lower_result
 from ..abi.options import AbiOptions
+from ..abi.passing import compile_pass, compile_pass_result
 from ..errors import TooManyCalls, Trap, trap_if
 from ..types import BorrowType, FuncType, contains
 from .options import CanonicalOptions
@@ -117,8 +118,10 @@ def run_implicit_thread(task: Task) -> Routine[None]:
         return
     task.enter()
     options = func.options.with_scope(task) if lifted.borrows else func.options
+    call = task.call
+    passer = call.func.passer if type(call) is Subtask else None
     try:
-        flat_args = lifted.lower_params(options, task.start())
+        flat_args = lifted.lower_params(options, task.start()) if passer is None else task.start_passing(options)
     except (TypeError, ValueError) as error:
         task.state = TaskState.RESOLVED
         task.num_borrows = 0
@@ -130,11 +133,16 @@ def run_implicit_thread(task: Task) -> Routine[None]:
 
     if lifted.lift_result is not None:
         flat_results = () if result is None else (result,)
-        value = lifted.lift_result(options, flat_results)
-        # Before the caller gets the result, which nobody can tell from after it, unless post-return traps.
-        if options.post_return is not None:
-            options.enter_without_leave(options.post_return, flat_results)
-        task.return_(value)
+        if passer is not None:
+            task.return_((options, passer.take_result(options, flat_results)))
+            if options.post_return is not None:
+                options.enter_without_leave(options.post_return, flat_results)
+        else:
+            value = lifted.lift_result(options, flat_results)
+            # Before the caller gets the result, which nobody can tell from after it, unless post-return traps.
+            if options.post_return is not None:
+                options.enter_without_leave(options.post_return, flat_results)
+            task.return_(value)
         task.exit()
         return
 
@@ -162,11 +170,22 @@ def run_implicit_thread(task: Task) -> Routine[None]:
 
 
 class LoweredFunc:
-    """A lowered import's converters, on the caller's side. `flat_params` tells where an out pointer stands."""
+    """A lowered import's converters, on the caller's side. `out_index` tells where an out pointer stands.
 
-    __slots__ = ("borrows", "is_async", "lift_params", "lower", "name", "out_index", "takes_memory", "type")
+    Where the callee is a guest's function too, given as how it was `lifted`, values pass by a `passer` from one memory
+    to the other, and `lift_params` and `lower` are not used.
+    """
 
-    def __init__(self, name: str, t: FuncType, abi: AbiOptions, is_async: bool) -> None:
+    __slots__ = ("borrows", "is_async", "lift_params", "lower", "name", "out_index", "passer", "takes_memory", "type")
+
+    def __init__(
+        self,
+        name: str,
+        t: FuncType,
+        abi: AbiOptions,
+        is_async: bool,
+        lifted: tuple[AbiOptions, bool] | None = None,
+    ) -> None:
         self.name = name
         self.type = t
         self.is_async = is_async
@@ -174,20 +193,50 @@ class LoweredFunc:
         self.takes_memory = takes_memory(t.param_types)
         max_params = MAX_FLAT_ASYNC_PARAMS if is_async else MAX_FLAT_PARAMS
         max_results = 0 if is_async else MAX_FLAT_RESULTS
-        lift = compile_lift(t.param_types, abi, max_params)
-        self.lift_params: Callable[[Any, Sequence[int | float]], Sequence[Any]] = lift
-        self.lower = compile_lower_result(t.result, abi, max_results)
         count = flatten_count(t.param_types, abi.pointer, max_params)
         results = () if t.result is None else (t.result,)
         spills = flatten_count(results, abi.pointer, max_results) > max_results
         self.out_index = (1 if count > max_params else count) if spills else None
+        self.passer = None if lifted is None else Passer(t, abi, is_async, *lifted)
+        if lifted is not None:
+            return
+        lift = compile_lift(t.param_types, abi, max_params)
+        self.lift_params: Callable[[Any, Sequence[int | float]], Sequence[Any]] = lift
+        self.lower = compile_lower_result(t.result, abi, max_results)
         if self.out_index is not None:  # the out pointer stands after the arguments
             self.lift_params = lambda context, flat_args: lift(context, flat_args[: self.out_index])
 
     def lower_result(self, options: CanonicalOptions, result: Any, flat_args: Sequence[int | float]) -> Any:
-        """The single core result, or None where there is none or it went to the out pointer."""
-        flat = self.lower(options, result, None if self.out_index is None else int(flat_args[self.out_index]))
+        """The single core result, or None where there is none or it went to the out pointer. From a passer's callee
+        the result is its options and what was taken."""
+        out_pointer = None if self.out_index is None else int(flat_args[self.out_index])
+        if self.passer is None:
+            flat = self.lower(options, result, out_pointer)
+        else:
+            callee_options, taken = result
+            flat = self.passer.give_result(callee_options, options, taken, out_pointer)
         return flat[0] if flat else None
+
+
+class Passer:
+    """How the values of a call pass from guest to guest: `pass_params(caller's options, callee's options, core
+    arguments)` makes the callee's core arguments of the caller's; `take_result` and `give_result` are those of
+    `ResultPasser`."""
+
+    __slots__ = ("give_result", "pass_params", "take_result")
+
+    def __init__(
+        self, t: FuncType, lowered_abi: AbiOptions, lowered_async: bool, lifted_abi: AbiOptions, lifted_async: bool
+    ) -> None:
+        max_params = MAX_FLAT_ASYNC_PARAMS if lowered_async else MAX_FLAT_PARAMS
+        self.pass_params = compile_pass(t.param_types, lowered_abi, lifted_abi, max_params)
+        self.take_result, self.give_result = compile_pass_result(
+            t.result,
+            lifted_abi,
+            MAX_FLAT_PARAMS if lifted_async else MAX_FLAT_RESULTS,
+            lowered_abi,
+            0 if lowered_async else MAX_FLAT_RESULTS,
+        )
 
 
 def canon_lower_sync(

@@ -2,7 +2,7 @@
 
 (CanonicalABI.md, "Lifting and Lowering Context".) What crosses here has the host's shape on both sides: a host's
 resource is the Python object itself, a guest's is a `Resource`, a stream or future is what the store's host edge wraps
-the shared state in. So a value that goes from guest to guest is lifted on one side and lowered on the other.
+the shared state in. So a handle that goes from guest to guest is lifted on one side and lowered on the other.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ all transitions of an end's `CopyState` happen in this file:
 
 A side is a guest's (`GuestBuffer`, over its linear memory) or the host's (anything that has the same methods). Values
 pass as what `read` of one buffer gives to `write` of the other: bytes for u8, a list otherwise, a count for streams
-without a type. Between two guests, values that are plain bytes are copied from memory to memory.
+without a type. Between two guests, values are copied from memory to memory.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from ..abi.layout import NUMBER_FORMATS
 from ..errors import Trap, trap_if
 from ..types import FutureType, StreamType, ValType
 from .choice import Chooser, choose_amount
+from .copying import element_passer
 from .waitable import Event, EventCode, Waitable
 
 if TYPE_CHECKING:
@@ -111,20 +112,24 @@ class GuestBuffer:
 
 
 def transfer(source: Buffer, target: Buffer, count: int) -> None:
-    if (
-        type(source) is GuestBuffer
-        and type(target) is GuestBuffer
-        and source.codec.plain
-        and source.codec.elem_size == target.codec.elem_size
-    ):
-        size = count * source.codec.elem_size
+    """Copies `count` elements, which both have room for."""
+    if type(source) is not GuestBuffer or type(target) is not GuestBuffer:
+        target.write(source.read(count), count)
+        return
+    codec, target_codec = source.codec, target.codec
+    if codec.plain and codec.elem_size == target_codec.elem_size:
+        size = count * codec.elem_size
         if size:
             copy_elements(source.options.memory.view, source.pointer, target.options.memory.view, target.pointer, size)
-        for buffer in (source, target):
-            buffer.pointer += size
-            buffer.progress += count
-        return
-    target.write(source.read(count), count)
+    else:
+        pass_elements = element_passer(codec, target_codec)
+        if pass_elements is None:
+            target.write(source.read(count), count)
+            return
+        pass_elements(source.options, target.options, source.pointer, target.pointer, count)
+    for buffer in (source, target):
+        buffer.pointer += count * buffer.codec.elem_size
+        buffer.progress += count
 
 
 Reclaim: TypeAlias = Callable[[], None]

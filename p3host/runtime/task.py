@@ -202,6 +202,13 @@ class Task:
         self.state = STARTED
         return self.call.on_start()
 
+    def start_passing(self, options: CanonicalOptions) -> Sequence[int | float]:
+        """Like `start`, of a call by a guest whose arguments pass as core values; `options` are the callee's."""
+        assert self.state is INITIAL
+        assert isinstance(self.call, Subtask)
+        self.state = STARTED
+        return self.call.pass_arguments(options)
+
     def return_(self, result: Any) -> None:
         if self.state is RESOLVED:
             raise Trap("task.return called after the task was resolved")
@@ -293,11 +300,21 @@ class Subtask(Waitable):
         return self.state >= SubtaskState.RETURNED
 
     def on_start(self) -> Sequence[Any]:
+        self.begin()
+        return self.func.lift_params(self.options, self.flat_args)
+
+    def pass_arguments(self, callee_options: CanonicalOptions) -> Sequence[int | float]:
+        """In place of `on_start`: the core arguments of a callee that is a guest too."""
+        self.begin()
+        passer = self.func.passer
+        assert passer is not None
+        return passer.pass_params(self.options, callee_options, self.flat_args[: self.func.out_index])
+
+    def begin(self) -> None:
         if self.index:
             self.set_pending_event(self.event)
         assert self.state is SubtaskState.STARTING
         self.state = SubtaskState.STARTED
-        return self.func.lift_params(self.options, self.flat_args)
 
     def keep_arguments(self) -> None:
         """The host goes on with the call, and keeps what it was given until the call has resolved."""

@@ -15,14 +15,18 @@ from p3host.abi.layout import align_to, join
 from p3host.abi.options import AbiOptions
 from p3host.errors import Err, Trap
 from p3host.types import (
+    BorrowType,
     EnumType,
     FlagsType,
+    FutureType,
     ListType,
     MapType,
     OptionType,
+    OwnType,
     PrimitiveType,
     RecordType,
     ResultType,
+    StreamType,
     TupleType,
     ValType,
     VariantType,
@@ -55,6 +59,7 @@ class FakeContext:
         self.top = 8
         self.allocations: list[tuple[int, int, int]] = []
         self.lifted: list[tuple[str, int]] = []
+        self.lowered: list[int] = []
         self.lifted_bytes = 0
 
     def realloc(self, old: int, old_size: int, alignment: int, new_size: int) -> int:
@@ -83,13 +88,11 @@ class FakeContext:
     def lift_error_context(self, handle: int) -> int:
         return self.lift("error-context", handle)
 
-    def lower_own(self, value: int, t: object) -> int:
+    def lower_own(self, value: int, t: object = None) -> int:
+        self.lowered.append(value)
         return value
 
-    lower_borrow = lower_stream = lower_future = lower_own
-
-    def lower_error_context(self, value: int) -> int:
-        return value
+    lower_borrow = lower_stream = lower_future = lower_error_context = lower_own
 
 
 def cases_of(t: ValType) -> list[ValType | None] | None:
@@ -281,7 +284,12 @@ class Reference:
         elif t in (PRIMITIVES.F32, PRIMITIVES.F64):
             struct.pack_into("<f" if t is PRIMITIVES.F32 else "<d", self.data, pointer, value)
         else:
-            self.put_int(self.to_int(t, value), pointer, self.scalar_size(t))
+            self.put_int(self.to_int(t, self.handled(t, value)), pointer, self.scalar_size(t))
+
+    def handled(self, t: ValType, value: Any) -> Any:
+        """The value; the context sees it if it is a handle."""
+        handles = (OwnType, BorrowType, StreamType, FutureType)
+        return self.context.lower_own(value) if isinstance(t, handles) or t is PRIMITIVES.ERROR_CONTEXT else value
 
     def to_int(self, t: ValType, value: Any) -> int:
         if isinstance(t, FlagsType):
@@ -363,7 +371,7 @@ class Reference:
             return result
         if t in (PRIMITIVES.F32, PRIMITIVES.F64):
             return [float(value)]
-        number = self.to_int(t, value)
+        number = self.to_int(t, self.handled(t, value))
         return [number % (1 << 64 if self.flat(t) == ["i64"] else 1 << 32)]
 
 

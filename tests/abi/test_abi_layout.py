@@ -7,6 +7,7 @@ from p3host.abi.layout import alignment, elem_size, flatten, flatten_count, flat
 from p3host.abi.lift import compile_lift, compile_load
 from p3host.abi.lower import compile_lower, compile_store
 from p3host.abi.options import AbiOptions
+from p3host.abi.passing import compile_pass, compile_pass_elements, compile_pass_result
 from p3host.types import (
     CoreFuncType,
     EnumType,
@@ -125,6 +126,8 @@ def doubled(t: ValType, times: int, of_lists: bool) -> ValType:
         ListType(P.U16, (1 << 27) - 1),
         doubled(P.U8, 27, of_lists=False),
         doubled(P.U8, 60, of_lists=True),
+        doubled(P.BOOL, 20, of_lists=False),
+        doubled(P.BOOL, 60, of_lists=True),
         VariantType((("a", doubled(P.S8, 60, of_lists=True)), ("b", doubled(P.U16, 60, of_lists=True)))),
     ],
 )
@@ -136,6 +139,15 @@ def test_a_type_costs_no_more_than_its_definition(t: ValType) -> None:
     compile_store(t, options)
     compile_lift((t,), options, 16)
     compile_lower((t,), options, 16)
+    compile_every_pass(t)
+
+
+def compile_every_pass(t: ValType) -> None:
+    options = AbiOptions()
+    for max_flat in (0, 16):
+        compile_pass((t,), options, options, max_flat)
+        compile_pass_result(t, options, 16 - max_flat, options, max_flat)
+    compile_pass_elements(t, options, options)
 
 
 def nested_variants(times: int) -> ValType:
@@ -149,6 +161,7 @@ def test_variants_of_variants_compile_once_per_type() -> None:
     t = nested_variants(15)
     compile_lift((t,), AbiOptions(), 16)
     compile_lower((t,), AbiOptions(), 16)
+    compile_every_pass(t)
 
 
 def test_equal_types_share_one_converter() -> None:
@@ -167,6 +180,7 @@ def test_types_nested_a_hundred_deep_compile(wrap: type[ListType]) -> None:
         convert(t, AbiOptions())
     compile_lift((t,), AbiOptions(), 16)
     compile_lower((t,), AbiOptions(), 16)
+    compile_every_pass(t)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +188,10 @@ def test_types_nested_a_hundred_deep_compile(wrap: type[ListType]) -> None:
     [
         (P.U8, True),
         (P.F64, True),
-        (TupleType((P.U8, P.U64)), True),
+        (TupleType((P.U8, P.S8, P.U16, P.F32)), True),
+        (TupleType((P.U8, P.U64)), False),
+        (TupleType((P.U64, P.U8)), False),
+        (ListType(TupleType((P.U16, P.U8)), 2), False),
         (RecordType((("a", ListType(P.S16, 4)),)), True),
         (P.BOOL, False),
         (P.CHAR, False),

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from abi_reference import FakeContext
+from abi_reference import FakeContext, Reference, python
 
 from p3host.abi.lift import compile_lift
 from p3host.abi.lower import compile_lower, compile_lower_result, compile_store, compile_store_elements
@@ -29,6 +29,7 @@ from p3host.types import (
     RecordType,
     ResourceType,
     ResultType,
+    StreamType,
     TupleType,
     ValType,
     VariantType,
@@ -325,3 +326,30 @@ def test_bulk_numbers_take_one_view_operation(elem_type: ValType, make: Callable
 def test_only_the_bits_of_the_chosen_case_count(t: ValType, core_values: list[int], lifted: Any) -> None:
     (value,) = compile_lift((t,), AbiOptions(), 16)(FakeContext(), core_values)
     assert (value.value if isinstance(t, VariantType) else value) == lifted
+
+
+TEXT_OR_BYTES = ResultType(P.STRING, ListType(P.U8))
+MANY_TEXTS = TupleType((P.STRING,) * 25)  # too many to be stored in place
+HANDLE = StreamType(None)
+
+
+@pytest.mark.parametrize(
+    ("first", "value"),
+    [
+        (VariantType((("a", P.STRING),)), (0, "four")),
+        (TEXT_OR_BYTES, (0, "four")),
+        (TEXT_OR_BYTES, (1, [1, 2, 3, 4])),
+        (MANY_TEXTS, ("four",) * 25),
+        (VariantType((("a", HANDLE),)), (0, 4)),
+        (ResultType(HANDLE, P.U8), (0, 4)),
+    ],
+)
+def test_parts_are_allocated_and_handles_are_made_in_their_order(first: ValType, value: Any) -> None:
+    t = TupleType((first, P.STRING, HANDLE))
+    context, other = FakeContext(), FakeContext()
+    context.top = other.top = 1024
+    compile_store(t, AbiOptions())(context, python(t, (value, "a", 1)), 16)
+    Reference(other, AbiOptions()).store(t, (value, "a", 1), 16)
+    assert context.allocations == other.allocations
+    assert context.lowered == other.lowered
+    assert context.memory.data == other.memory.data

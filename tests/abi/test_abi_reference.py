@@ -60,6 +60,10 @@ def test_store_is_the_references(typed: tuple[ValType, Any], options: AbiOptions
     context = FakeContext()
     context.top = BASE + elem_size(t, options.pointer)
     compile_store(t, options)(context, python(t, value), BASE)
+    other = FakeContext()
+    other.top = BASE + elem_size(t, options.pointer)
+    Reference(other, options).store(t, value, BASE)
+    assert (context.allocations, context.lowered) == (other.allocations, other.lowered)
     loaded = Reference(context, options).load(t, BASE)
     assert same(python(t, loaded), python(t, value))
     used = [(BASE, elem_size(t, options.pointer)), *((p, size) for p, _, size in context.allocations)]

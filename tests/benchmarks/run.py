@@ -12,6 +12,7 @@ from dataclasses import replace
 import anyio
 from bench_bytes import lists, streams
 from bench_calls import exports, imports
+from bench_composed import composed
 from bench_instances import instances
 from bench_startup import startup
 from bench_tasks import commands, suspended
@@ -19,7 +20,8 @@ from measure import TINY, Row, Scale, print_table
 from processes import in_fresh_process
 
 SUBJECTS: dict[str, Callable[[Scale], Awaitable[list[Row]]]] = {
-    subject.__name__: subject for subject in (exports, imports, lists, streams, startup, instances, suspended, commands)
+    subject.__name__: subject
+    for subject in (exports, imports, lists, streams, composed, startup, instances, suspended, commands)
 }
 
 

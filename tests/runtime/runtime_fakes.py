@@ -298,7 +298,8 @@ class Guest:
         name: str = "import",
     ) -> Callable[..., Callable[[], Any]]:
         t = FuncType(tuple((f"p{i}", param) for i, param in enumerate(params)), result, async_type)
-        lowered = LoweredFunc(name, t, ABI, is_async)
+        lifted = (ABI, callee.lifted.is_async) if isinstance(callee, LiftedFunc) else None
+        lowered = LoweredFunc(name, t, ABI, is_async, lifted)
         options = self.options(is_async=is_async)
         start = canon_lower_async if is_async else canon_lower_sync
         return lambda *flat: lambda: call_routine(self.thread(), start(lowered, options, callee, self.thread(), flat))
