@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -157,6 +157,27 @@ class Pieces:
 
     async def aclose(self) -> None:
         self.closed = True
+
+
+class Later:
+    """An awaitable that gives a value (raises it, if it is an exception) after a turn of the loop. Unlike a coroutine it
+    need not be awaited."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield from checkpoint().__await__()
+        if isinstance(self.value, Exception):
+            raise self.value
+        return self.value
+
+
+class Never:
+    """An awaitable that gives no value."""
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield from anyio.sleep_forever().__await__()
 
 
 def cut(data: bytes, size: int) -> list[bytes]:
