@@ -160,8 +160,8 @@ class Pieces:
 
 
 class Later:
-    """An awaitable that gives a value (raises it, if it is an exception) after a turn of the loop. Unlike a coroutine it
-    need not be awaited."""
+    """An awaitable that gives a value (or raises it, if it is an exception) after a turn of the loop. Unlike a
+    coroutine, it need not be awaited."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
