@@ -45,7 +45,8 @@ class HostCall:
 
 class Imported:
     """An import that waits. `calls` has every call of it, in the guest's order; `most` is how many have been in
-    progress at once. `when_cancelled` says how a cancelled call ends."""
+    progress at once. `when_cancelled` says how a cancelled call ends: what it returns is the answer all the same,
+    unless that is None."""
 
     def __init__(self, when_cancelled: Callable[[HostCall], Awaitable[Any]] | None = None) -> None:
         self.calls: list[HostCall] = []
@@ -68,7 +69,10 @@ class Imported:
             if self.when_cancelled is None:
                 raise
             with anyio.fail_after(20, shield=True):
-                return await self.when_cancelled(call)
+                value = await self.when_cancelled(call)
+            if value is None:
+                raise
+            return value
         finally:
             self.running -= 1
         call.outcome = "answered"
