@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 from c_guests import HostCall, Imported, Pieces, cut, guest, interface, settled, start, until
+from guest_text import component_text, load, sync_export
 
 from p3host import Instance, Trap
 
@@ -415,6 +416,36 @@ async def test_writer_that_fails_traps_who_reads() -> None:
             await stream.read()
         assert isinstance(await told.ended(), Trap)
         assert data.closed
+
+
+LAST_WORDS = component_text(
+    imports="(type $s (stream u8))",
+    canons={
+        "new": ("stream.new $s", "(result i64)"),
+        "write": ("stream.write $s async (memory $memory)", "(param i32 i32 i32) (result i32)"),
+        "drop": ("stream.drop-writable $s", "(param i32)"),
+    },
+    code="""
+      (global $writable (mut i32) (i32.const 0))
+      (func (export "stream") (result i32) (local $ends i64)
+        (local.set $ends (call $new))
+        (global.set $writable (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))))
+        (i32.wrap_i64 (local.get $ends)))
+      (func (export "write-and-end")
+        (i32.store (i32.const 1024) (i32.const 0x64636261))
+        (drop (call $write (global.get $writable) (i32.const 1024) (i32.const 4)))
+        (call $drop (global.get $writable)))""",
+    exports=sync_export("stream", "", "$s") + sync_export("write-and-end"),
+)
+
+
+async def test_pipe_takes_the_last_bytes_when_they_come_together_with_the_end() -> None:
+    async with load(LAST_WORDS).instantiate() as writer, c1(never) as instance:
+        stream, total = await exports(instance).pipe(await writer.exports.stream())
+        await settled()
+        await writer.exports.write_and_end()
+        assert await stream.read_all() == b"ABCD"
+        assert await total == 4
 
 
 async def test_pipe_after_pipe_within_one_instance_and_across_several() -> None:
