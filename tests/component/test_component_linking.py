@@ -97,8 +97,9 @@ async def test_trap_of_the_callee_is_the_callers(given: Any) -> None:
         load(passing_on("", "", "")).instantiate({"host": lambda: 1 / 0}) as one,
         load(passing_on("", "", "")).instantiate({"host": given(one.exports.echo)}) as two,
     ):
-        with pytest.raises(Trap, match="ZeroDivisionError"):
+        with pytest.raises(Trap, match="ZeroDivisionError") as raised:
             await two.exports.echo()
+        assert isinstance(raised.value.__cause__, ZeroDivisionError)
         for instance in (one, two):
             with pytest.raises(Trap, match="cannot enter"):
                 await instance.exports.echo()

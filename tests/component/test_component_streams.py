@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from array import array
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -394,3 +395,34 @@ async def test_stream_that_the_guest_refuses_is_closed_unread() -> None:
         await let_others_run()
         assert given.given == 0
         assert given.closed
+
+
+READS = component_text(
+    imports="(type $s (stream u32)) (type $f (future u32))",
+    canons={
+        "read": ("stream.read $s async (memory $memory)", "(param i32 i32 i32) (result i32)"),
+        "read-future": ("future.read $f async (memory $memory)", "(param i32 i32) (result i32)"),
+    },
+    code="""
+      (func (export "stream") (param i32) (drop (call $read (local.get 0) (i32.const 1024) (i32.const 8))))
+      (func (export "future") (param i32) (drop (call $read-future (local.get 0) (i32.const 1024))))
+      (func (export "nothing"))""",
+    exports=sync_export("stream", '(param "s" $s)') + sync_export("future", '(param "f" $f)') + sync_export("nothing"),
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "told"),
+    [
+        ("stream", lambda: [1, "two"], "a stream of given elements"),
+        ("stream", lambda: Pieces([1, "two"]), "the stream Pieces"),
+        ("future", lambda: answer("two"), "the future answer"),
+    ],
+)
+async def test_element_of_the_wrong_type_traps_and_tells_where_it_comes_from(name: str, given: Any, told: str) -> None:
+    async with load(READS).instantiate() as instance:
+        with suppress(Trap):  # at once, if the value is there
+            await instance.exports[name](given())
+            await let_others_run()
+        with pytest.raises(Trap, match=f"{told} gave a wrong value: .*'two'"):
+            await instance.exports.nothing()

@@ -15,7 +15,10 @@ LARGEST = 3_000_000
 CLI_RUN = "wasi:cli/run@0.3.0"
 
 EXPORTS = {
+    "c-back": {"p3host:c-back/guest@0.1.0"},
     "c-cli": {CLI_RUN},
+    "c-front": {"p3host:c-front/guest@0.1.0"},
+    "c-pair": {"p3host:c-front/guest@0.1.0"},
     "c1": {"p3host:c1/guest@0.1.0"},
     "c2": {"p3host:c2/guest@0.1.0"},
     "c3": {"p3host:c3/guest@0.1.0"},
@@ -34,6 +37,9 @@ EXPORTS = {
     },
 }
 OWN_IMPORTS = {
+    "c-back": {"p3host:c-back/host@0.1.0"},
+    "c-front": {"p3host:c-back/guest@0.1.0"},
+    "c-pair": {"p3host:c-back/host@0.1.0"},
     "c1": {"p3host:c1/host@0.1.0"},
     "c2": {"p3host:c2/host@0.1.0"},
     "c3": {"p3host:c3/host@0.1.0"},
@@ -92,6 +98,12 @@ def test_stock_go_command_imports_wasi_0_2_alone() -> None:
     imports = names(built("go-command"), Import)
     assert "wasi:io/poll@0.2.12" in imports
     assert [name for name in imports if "@0.2." not in name] == []
+
+
+def test_pair_holds_its_two_components_as_they_were_built() -> None:
+    pair = built("c-pair")
+    assert built("c-back") in pair
+    assert built("c-front") in pair
 
 
 @pytest.mark.parametrize("name", TEXT_EXPORTS)
