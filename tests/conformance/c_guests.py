@@ -108,6 +108,7 @@ class Started:
     def __init__(self) -> None:
         self.scope = anyio.CancelScope()
         self.outcome: Any = "waiting"
+        self.done = anyio.Event()
 
     async def run(
         self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...], *, task_status: TaskStatus[None]
@@ -121,13 +122,16 @@ class Started:
             except anyio.get_cancelled_exc_class():
                 self.outcome = "cancelled"
                 raise
+            finally:
+                self.done.set()
 
     @property
     def over(self) -> bool:
-        return not (isinstance(self.outcome, str) and self.outcome == "waiting")
+        return self.done.is_set()
 
     async def ended(self) -> Any:
-        await until(lambda: self.over)
+        with anyio.fail_after(20):
+            await self.done.wait()
         return self.outcome
 
 

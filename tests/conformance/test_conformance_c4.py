@@ -10,6 +10,7 @@ import pytest
 from c_guests import Imported, guest, interface, settled, start, until
 
 from p3host import Instance, Trap
+from p3host.testing import from_seed
 
 pytestmark = pytest.mark.anyio
 
@@ -156,9 +157,10 @@ async def test_switches_of_many_tasks_at_once_do_not_mix() -> None:
         assert [await call.ended() for call in workers] == [total(10)] * 20
 
 
+@pytest.mark.virtual_time
 @pytest.mark.parametrize("seed", range(10))
 async def test_switches_and_workers_come_out_alike_whatever_the_host_chooses(seed: int) -> None:
-    async with c4(choose=random.Random(seed).randrange) as instance, anyio.create_task_group() as group:
+    async with c4(scheduler=from_seed(seed)) as instance, anyio.create_task_group() as group:
         switches = [await start(group, exports(instance).switches) for _ in range(20)]
         workers = [await start(group, exports(instance).workers, 10) for _ in range(20)]
         assert [await call.ended() for call in switches] == ["ambnc"] * 20

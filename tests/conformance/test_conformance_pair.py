@@ -16,6 +16,7 @@ from c_guests import GUESTS, HostCall, Imported, Later, Never, Pieces, cut, gues
 from click.testing import CliRunner
 
 from p3host import Instance, InstanceClosed, StreamReader, Trap, cli
+from p3host.testing import from_seed
 
 pytestmark = pytest.mark.anyio
 
@@ -485,11 +486,12 @@ async def test_leaving_the_block_ends_the_calls_in_progress(joined: str, name: s
 # The composed component alone
 
 
+@pytest.mark.virtual_time
 @pytest.mark.parametrize("seed", range(10))
 async def test_outcomes_are_the_same_whatever_the_host_chooses(seed: int) -> None:
     chance = random.Random(seed)
     data = bytes(range(256)) * 20
-    async with pair("composed", text, choose=chance.randrange) as front, anyio.create_task_group() as group:
+    async with pair("composed", text, scheduler=from_seed(seed)) as front, anyio.create_task_group() as group:
         asks = [await start(group, front[chance.choice(["ask", "ask-blocking"])], f"{n}", n) for n in range(40)]
         pipes = [await start(group, front.pipe, data) for _ in range(5)]
         futures = [await start(group, front.quadruple, Later(n)) for n in range(5)]
