@@ -162,12 +162,16 @@ class HttpMessage:
         """The whole body. It is for the reader to know that it is not too large."""
         return self.body if isinstance(self.body, bytes) else b"".join([piece async for piece in self.body])
 
+    async def read_trailers(self) -> HeaderList | None:
+        """The trailers, None where there are none. To be called when the body has been read."""
+        return await self.trailers if isinstance(self.trailers, Awaitable) else self.trailers
+
 
 @dataclass(frozen=True, kw_only=True)
 class HttpRequest(HttpMessage):
     """A request. `scheme` is in lower case where it is `http` or `https`; `authority` is the host, with its port if
     any; `path_with_query` begins with a slash, or is the `*` of `OPTIONS`. No header tells of the connection (`host`,
-    `transfer-encoding` and their like): that is the transport's to add."""
+    `transfer-encoding` and their like): those are a transport's to add and to take away."""
 
     method: str = "GET"
     scheme: str | None = None
@@ -184,7 +188,7 @@ class HttpResponse(HttpMessage):
 class HttpClient(Protocol):
     """Where the requests of guests go."""
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
+    async def send(self, request: HttpRequest, /) -> HttpResponse:
         """Sends the request, and returns when the head of the response is there.
 
         Its body may go on meanwhile, in both directions: `request.body` can be read after this has returned, until

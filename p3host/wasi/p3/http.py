@@ -118,11 +118,14 @@ class Message:
         return reader, reader.outcome(answer)
 
     def expect_length(self) -> None:
-        """Holds a guest's body to the length that its headers announce.
+        """Holds the body to the length that the headers announce.
 
-        :raises Err: they announce no length, or several; with an `ErrorCode`
+        :raises Err: they announce no length, several, or one for no content at all; with an `ErrorCode`
         """
-        self.body.length = announced_length(self.headers)
+        length = announced_length(self.headers)
+        if length and self.body.is_empty:
+            raise Err(ErrorCode(self.body.size_error, 0))
+        self.body.length = length
 
 
 def announced_length(headers: Fields) -> int | None:

@@ -109,6 +109,11 @@ class Body:
             raise Err(ErrorCode(self.size_error, self.count))
         return piece
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is known from the start that there is no content."""
+        return False
+
     async def next_piece(self, max_count: int) -> bytes:
         raise NotImplementedError
 
@@ -131,6 +136,10 @@ class GuestBody(Body):
         super().__init__(size_error, None, watched=True)
         self.contents = contents
         self.trailers = trailers
+
+    @property
+    def is_empty(self) -> bool:
+        return self.contents is None
 
     async def next_piece(self, max_count: int) -> bytes:
         piece = b"" if self.contents is None else await self.contents.read(max_count)
@@ -373,6 +382,8 @@ class PlainReader(ByteReceiveStream):
             self.body.transmission.succeed()
 
     async def aclose(self) -> None:
+        if self.accepted and self.body.is_empty:  # there was nothing to read
+            self.body.transmission.succeed()
         self.fail(Err(TERMINATED))
         if not self.accepted:
             self.body.transmission.fail(TERMINATED)
