@@ -224,6 +224,8 @@ class Request(Message):
 
         :raises Err: it is not fit to be sent; with an `ErrorCode`
         """
+        if self.method == "CONNECT":  # a tunnel is no exchange of messages
+            raise Err(ErrorCode("HTTP-request-method-invalid"))
         scheme = self.scheme or DEFAULT_SCHEME
         target = request_target(self.method, self.path_with_query)
         needs_authority = scheme in SCHEMES
