@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from p3host.errors import Err
-from p3host.wasi.p3.http_fields import MAX_BYTES, MAX_FIELDS, Fields
+from p3host.errors import Err, Trap
+from p3host.wasi.p3.http_fields import FIELD_OVERHEAD, MAX_BYTES, MAX_FIELDS, Allowance, Fields
 from p3host.wasi.p3.http_syntax import (
     FORBIDDEN,
     LONGEST,
@@ -193,6 +193,43 @@ def test_received_fields_that_are_malformed_are_an_error_of_the_protocol(entry: 
 def test_received_fields_are_limited(entries: list[tuple[str, bytes]], size: int) -> None:
     code: Any = refused(Fields.received, entries, "HTTP-response-header-section-size")
     assert (code.tag, code.value) == ("HTTP-response-header-section-size", size)
+
+
+def limited(left: int) -> type[Fields]:
+    """The fields of an instance that may hold so many bytes."""
+    return type("Limited", (Fields,), {"allowance": Allowance(left)})
+
+
+def test_the_memory_of_an_instances_fields_is_limited() -> None:
+    limited_fields = limited(10 * (FIELD_OVERHEAD + 2))
+    first = limited_fields.from_list([("a", b"1")] * 8)
+    second = limited_fields()
+    second.append("a", b"1")
+    assert refused(second.append, "a", b"22") == "size-exceeded"
+    second.append("a", b"2")
+    assert refused(limited_fields().append, "a", b"") == "size-exceeded"
+    assert refused(limited_fields.from_list, [("a", b"")]) == "size-exceeded"
+    assert second.copy_all() == [("a", b"1"), ("a", b"2")]
+    second.set("a", [b"3"])
+    third = limited_fields.from_list([("a", b"1")])
+    with pytest.raises(Trap, match="too much of the host's memory"):
+        first.clone()
+    assert third.has("a")
+
+
+def test_the_memory_of_fields_that_are_gone_is_free_again() -> None:
+    limited_fields = limited(FIELD_OVERHEAD + 2)
+    for _ in range(3):
+        fields = limited_fields.from_list([("a", b"1")])
+        fields.delete("a")
+        fields.append("b", b"2")
+        del fields
+
+
+def test_received_fields_count_for_their_instance() -> None:
+    limited_fields = limited(FIELD_OVERHEAD)
+    code: Any = refused(limited_fields.received, [("a", b"1")], "HTTP-response-header-section-size")
+    assert (code.tag, code.value) == ("HTTP-response-header-section-size", 2)
 
 
 def test_fields_are_sent_without_the_whitespace_around_values() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Coroutine, Mapping
+from functools import partial
 from typing import Any
 
 import anyio
@@ -21,7 +22,7 @@ from ..http_messages import (
     error_code,
 )
 from .http_bodies import Body, GuestBody, GuestFuture, GuestReader, GuestStream, PlainReader, ReceivedBody, Trailers
-from .http_fields import Fields
+from .http_fields import Allowance, Charged, Fields
 from .http_syntax import (
     content_length,
     has_user,
@@ -37,6 +38,7 @@ SCHEMES = ("http", "https")
 DEFAULT_SCHEME = "https"
 NO_CONTENT = (204, 304)
 NANOSECONDS = 10**9
+MAX_HELD = 64 << 20  # bytes of the host's memory that an instance's fields and requests may take
 LONGEST_TIMEOUT = 10**9  # seconds; event loops take no time-out of centuries
 
 
@@ -135,7 +137,7 @@ def announced_length(headers: Fields) -> int | None:
         raise Err(ErrorCode("HTTP-protocol-error")) from None
 
 
-class Request(Message):
+class Request(Message, Charged):
     """The resource `request`. Its method and scheme are kept as they are sent."""
 
     def __init__(self, headers: Fields, body: Body, options: RequestOptions | None = None) -> None:
@@ -148,12 +150,12 @@ class Request(Message):
         if options is not None:
             options.mutable = False
 
-    @staticmethod
+    @classmethod
     def new(
-        headers: Fields, contents: GuestStream | None, trailers: GuestFuture, options: RequestOptions | None
+        cls, headers: Fields, contents: GuestStream | None, trailers: GuestFuture, options: RequestOptions | None
     ) -> tuple[Request, Coroutine[Any, Any, None]]:
         body = GuestBody("HTTP-request-body-size", contents, trailers)
-        return Request(headers, body, options), body.transmission.result()
+        return cls(headers, body, options), body.transmission.result()
 
     @staticmethod
     def received(request: HttpRequest) -> Request:
@@ -164,10 +166,10 @@ class Request(Message):
         headers = Fields.received(request.headers, "HTTP-request-header-section-size")
         body = ReceivedBody(
             "HTTP-request-body-size",
-            "HTTP-request-trailer-section-size",
             announced_length(headers),
             request.body,
             request.trailers,
+            check_trailers=partial(Fields.received, kind="HTTP-request-trailer-section-size"),
         )
         made = Request(headers, body)
         made.method = request.method
@@ -183,7 +185,7 @@ class Request(Message):
         name = method.tag.upper() if method.value is None else method.value
         if not is_method(name):
             raise Err
-        self.method = name
+        self.keep("method", name)
 
     def get_path_with_query(self) -> str | None:
         return self.path_with_query
@@ -191,7 +193,7 @@ class Request(Message):
     def set_path_with_query(self, path_with_query: str | None) -> None:
         if path_with_query is not None and not is_path_with_query(path_with_query):
             raise Err
-        self.path_with_query = "/" if path_with_query == "" else path_with_query
+        self.keep("path_with_query", "/" if path_with_query == "" else path_with_query)
 
     def get_scheme(self) -> Case | None:
         if self.scheme is None:
@@ -202,7 +204,7 @@ class Request(Message):
         name = None if scheme is None else scheme.tag if scheme.value is None else scheme.value
         if name is not None and not is_scheme(name):
             raise Err
-        self.scheme = name.lower() if name is not None and name.lower() in SCHEMES else name
+        self.keep("scheme", name.lower() if name is not None and name.lower() in SCHEMES else name)
 
     def get_authority(self) -> str | None:
         return self.authority
@@ -210,7 +212,15 @@ class Request(Message):
     def set_authority(self, authority: str | None) -> None:
         if authority is not None and not is_authority(authority):
             raise Err
-        self.authority = authority
+        self.keep("authority", authority)
+
+    def keep(self, attribute: str, value: str | None) -> None:
+        before = getattr(self, attribute)
+        setattr(self, attribute, value)
+        kept = (self.method, self.path_with_query, self.scheme, self.authority)
+        if not self.charge(sum(len(each or "") for each in kept)):
+            setattr(self, attribute, before)
+            raise Err
 
     def get_options(self) -> RequestOptions | None:
         return self.options
@@ -259,7 +269,9 @@ class Response(Message):
         return Response(headers, body), body.transmission.result()
 
     @staticmethod
-    def received(response: HttpResponse, request: HttpRequest, sending: PlainReader) -> Response:
+    def received(
+        response: HttpResponse, request: HttpRequest, sending: PlainReader, fields_class: type[Fields]
+    ) -> Response:
         """The response that came for a request of a guest's. When it has been read or given up, so is what is left of
         the request's body.
 
@@ -267,14 +279,14 @@ class Response(Message):
         """
         if not is_status(response.status):
             raise Err(ErrorCode("HTTP-protocol-error"))
-        headers = Fields.received(response.headers, "HTTP-response-header-section-size")
+        headers = fields_class.received(response.headers, "HTTP-response-header-section-size")
         timeouts = request.timeouts
         body = ReceivedBody(
             "HTTP-response-body-size",
-            "HTTP-response-trailer-section-size",
             announced_length(headers) if has_content(request.method, response.status) else None,
             response.body,
             response.trailers,
+            check_trailers=partial(fields_class.received, kind="HTTP-response-trailer-section-size"),
             first_piece=math.inf if timeouts.first_byte is None else timeouts.first_byte,
             between_pieces=math.inf if timeouts.between_bytes is None else timeouts.between_bytes,
             on_close=sending.aclose,
@@ -317,8 +329,9 @@ def has_content(method: str, status: int) -> bool:
 class Client:
     """`wasi:http/client`."""
 
-    def __init__(self, transport: HttpClient | None) -> None:
+    def __init__(self, transport: HttpClient | None, fields_class: type[Fields] = Fields) -> None:
         self.transport = transport
+        self.fields_class = fields_class
 
     async def send(self, request: Request) -> Response:
         """:raises Err: with the `error-code`"""
@@ -331,7 +344,7 @@ class Client:
             try:
                 if reader.failure is not None:  # whatever the transport made of it
                     raise reader.failure
-                made = Response.received(response, message, reader)
+                made = Response.received(response, message, reader, self.fields_class)
             except BaseException:
                 await close_content(response)
                 raise
@@ -365,14 +378,17 @@ async def close_content(message: HttpMessage) -> None:
 
 
 class Types:
-    """`wasi:http/types`."""
+    """`wasi:http/types`. An instance has classes of its own where they share its allowance."""
 
-    Fields = Fields
-    Request = Request
     RequestOptions = RequestOptions
     Response = Response
+
+    def __init__(self, allowance: Allowance) -> None:
+        self.Fields = type("Fields", (Fields,), {"allowance": allowance})
+        self.Request = type("Request", (Request,), {"allowance": allowance})
 
 
 def interfaces(transport: HttpClient | None) -> Mapping[str, object]:
     """The providers of the package's interfaces, by name without version."""
-    return {"wasi:http/types": Types(), "wasi:http/client": Client(transport)}
+    types = Types(Allowance(MAX_HELD))
+    return {"wasi:http/types": types, "wasi:http/client": Client(transport, types.Fields)}

@@ -166,26 +166,26 @@ class GuestBody(Body):
 class ReceivedBody(Body):
     """The body of a message from outside, given in plain Python.
 
-    `trailer_error` is the case for too many trailers. The first piece has to be there within `first_piece` seconds of
+    `check_trailers` makes the resource of its trailers. The first piece has to be there within `first_piece` seconds of
     being asked for, each further one within `between_pieces`. `on_close` is called when nobody wants more of the body.
     """
 
     def __init__(
         self,
         size_error: str,
-        trailer_error: str,
         length: int | None,
         content: Content,
         trailers: TrailerList,
         *,
+        check_trailers: Callable[[HeaderList], Fields],
         first_piece: float = math.inf,
         between_pieces: float = math.inf,
         on_close: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__(size_error, length, watched=False)
-        self.trailer_error = trailer_error
         self.content: Content | None = content
         self.trailers = trailers
+        self.check_trailers = check_trailers
         self.patience = first_piece
         self.between_pieces = between_pieces
         self.on_close = on_close
@@ -245,7 +245,7 @@ class ReceivedBody(Body):
             trailers = await self.trailers if isinstance(self.trailers, Awaitable) else self.trailers
         except (Err, *OUTSIDE_FAILURES) as failure:
             raise Err(error_code(failure)) from failure
-        return None if trailers is None else Fields.received(trailers, self.trailer_error)
+        return None if trailers is None else self.check_trailers(trailers)
 
     async def aclose(self) -> None:
         if self.closed:

@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from typing import ClassVar, Self
 
-from ...errors import Err
+from ...errors import Err, Trap
 from ..http_messages import ErrorCode, HeaderList
 from .http_syntax import FIELD_VALUE, FORBIDDEN, is_token
 
 MAX_FIELDS = 1024
 MAX_BYTES = 128 << 10  # of all names and values together
+FIELD_OVERHEAD = 128  # bytes that a field takes beside its name and value, about
 
 
-class Fields:
+class Allowance:
+    """How many bytes of the host's memory the fields and requests of one instance may yet take, all together."""
+
+    def __init__(self, left: float = math.inf) -> None:
+        self.left = left
+
+
+class Charged:
+    """An object whose memory is taken from an allowance for as long as it lives."""
+
+    allowance: ClassVar[Allowance] = Allowance()
+    charged = 0
+
+    def charge(self, size: int) -> bool:
+        """Says how many bytes the object is going to take, or returns False if that is too much."""
+        change = size - self.charged
+        if change > self.allowance.left:
+            return False
+        self.allowance.left -= change
+        self.charged = size
+        return True
+
+    def __del__(self) -> None:
+        self.allowance.left += self.charged
+
+
+class Fields(Charged):
     """The resource `fields`: headers or trailers.
 
     A name keeps the case in which it was first used. Its errors are the cases of `header-error`.
@@ -23,15 +51,16 @@ class Fields:
         self.size = 0
         self.mutable = True
 
-    @staticmethod
-    def from_list(entries: list[tuple[str, bytes]]) -> Fields:
-        fields = Fields()
+    @classmethod
+    def from_list(cls, entries: list[tuple[str, bytes]]) -> Self:
+        fields = cls()
         known: dict[str, str] = {}
         for name, value in entries:
             check_settable(name)
             check_value(value)
-            fields.grow(name, [value])
-            fields.entries.append((known.setdefault(name.lower(), name), value))
+            known.setdefault(name.lower(), name)
+        fields.account(len(entries), size_of(entries))
+        fields.entries = [(known[name.lower()], value) for name, value in entries]
         return fields
 
     def get(self, name: str) -> list[bytes]:
@@ -47,14 +76,7 @@ class Fields:
         check_settable(name)
         for each in value:
             check_value(each)
-        before = self.entries, self.size
-        self.remove(name)
-        try:
-            self.grow(name, value)
-        except Err:
-            self.entries, self.size = before
-            raise
-        self.entries += [(name, each) for each in value]
+        self.replace([*self.without(name), *((name, each) for each in value)])
 
     def delete(self, name: str) -> None:
         self.get_and_delete(name)
@@ -63,29 +85,33 @@ class Fields:
         self.check_mutable()
         check_name(name)
         values = self.get(name)
-        self.remove(name)
+        self.replace(self.without(name))
         return values
 
     def append(self, name: str, value: bytes) -> None:
         self.check_mutable()
         check_settable(name)
         check_value(value)
-        self.grow(name, [value])
+        self.account(len(self.entries) + 1, self.size + len(name) + len(value))
         lowered = name.lower()
         self.entries.append((next((known for known, _ in self.entries if known.lower() == lowered), name), value))
 
     def copy_all(self) -> list[tuple[str, bytes]]:
         return self.entries
 
-    def clone(self) -> Fields:
-        copy = Fields()
-        copy.entries, copy.size = list(self.entries), self.size
+    def clone(self) -> Self:
+        copy = type(self)()
+        try:
+            copy.account(len(self.entries), self.size)
+        except Err:
+            raise Trap("the fields of an instance take too much of the host's memory") from None
+        copy.entries = list(self.entries)
         return copy
 
     # What the WIT does not name
 
     @classmethod
-    def received(cls, entries: HeaderList, kind: str) -> Fields:
+    def received(cls, entries: HeaderList, kind: str) -> Self:
         """Immutable fields of a message from outside, without those that tell of its connection. `kind` is the error
         for too many of them, such as `HTTP-response-header-section-size`.
 
@@ -97,16 +123,18 @@ class Fields:
                 raise Err(ErrorCode("HTTP-protocol-error"))
             if name.lower() not in FORBIDDEN:
                 fields.entries.append((name, bytes(value)))
-                fields.size += len(name) + len(value)
-        if len(fields.entries) > MAX_FIELDS or fields.size > MAX_BYTES:
-            raise Err(ErrorCode(kind, min(fields.size, 0xFFFFFFFF)))
+        size = size_of(fields.entries)
+        try:
+            fields.account(len(fields.entries), size)
+        except Err:
+            raise Err(ErrorCode(kind, min(size, 0xFFFFFFFF))) from None
         return fields.frozen()
 
     def sent(self) -> HeaderList:
         """As they go out: whitespace around a value is no part of it."""
         return [(name, value.strip(b" \t")) for name, value in self.entries]
 
-    def frozen(self) -> Fields:
+    def frozen(self) -> Self:
         self.mutable = False
         return self
 
@@ -114,17 +142,23 @@ class Fields:
         if not self.mutable:
             raise Err("immutable")
 
-    def grow(self, name: str, values: Iterable[bytes]) -> None:
-        """Accounts for values that are about to be added."""
-        sizes = [len(name) + len(value) for value in values]
-        if len(self.entries) + len(sizes) > MAX_FIELDS or self.size + sum(sizes) > MAX_BYTES:
+    def account(self, count: int, size: int) -> None:
+        """Accounts for the number and the size that the fields are about to have."""
+        if count > MAX_FIELDS or size > MAX_BYTES or not self.charge(size + count * FIELD_OVERHEAD):
             raise Err("size-exceeded")
-        self.size += sum(sizes)
+        self.size = size
 
-    def remove(self, name: str) -> None:
+    def without(self, name: str) -> list[tuple[str, bytes]]:
         name = name.lower()
-        self.size -= sum(len(known) + len(value) for known, value in self.entries if known.lower() == name)
-        self.entries = [(known, value) for known, value in self.entries if known.lower() != name]
+        return [(known, value) for known, value in self.entries if known.lower() != name]
+
+    def replace(self, entries: list[tuple[str, bytes]]) -> None:
+        self.account(len(entries), size_of(entries))
+        self.entries = entries
+
+
+def size_of(entries: HeaderList) -> int:
+    return sum(len(name) + len(value) for name, value in entries)
 
 
 def check_name(name: str) -> None:
