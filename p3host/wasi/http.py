@@ -1,5 +1,18 @@
-"""HTTP for components in plain Python: what a transport for `Wasi(http=...)` is given and gives, and `handle`, which
-calls a component that serves HTTP."""
+"""HTTP for components in plain Python: what `Wasi(http=...)` sends requests to, and `handle`, which calls a component
+that serves HTTP.
+
+A peer that answers without a network:
+
+    class Peer:
+        async def send(self, request: HttpRequest) -> HttpResponse:
+            if request.authority != "example.com":
+                raise Err("connection-refused")
+            if request.path_with_query == "/echo":
+                return HttpResponse(body=request.body, trailers=request.trailers)
+            return HttpResponse(404)
+
+    wasi = Wasi(http=Peer())
+"""
 
 from __future__ import annotations
 

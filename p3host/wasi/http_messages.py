@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeAlias
 
 import anyio
 
-from ..errors import Err
+from ..errors import Err, P3HostError
 from ..records import Record
 
 HeaderList: TypeAlias = Sequence[tuple[str, bytes]]
@@ -123,7 +123,8 @@ OUTSIDE_FAILURES = (OSError, *LOST_CONNECTIONS[1:])
 
 
 def error_code(failure: Exception) -> ErrorCode:
-    """The code for an `Err`, or for one of `OUTSIDE_FAILURES`. It tells a guest nothing about this machine."""
+    """The code by which a guest is told of an `Err`, of one of `OUTSIDE_FAILURES`, or that the guest at the other end is
+    gone, which is any other error of p3host's. It tells nothing about this machine."""
     match failure:
         case Err():
             return ErrorCode.of(failure.value)
@@ -135,7 +136,7 @@ def error_code(failure: Exception) -> ErrorCode:
             return ErrorCode("DNS-error")
         case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH):
             return ErrorCode("destination-IP-unroutable")
-        case _ if isinstance(failure, LOST_CONNECTIONS):
+        case _ if isinstance(failure, (P3HostError, *LOST_CONNECTIONS)):
             return TERMINATED
         case _:
             return ErrorCode("destination-unavailable")

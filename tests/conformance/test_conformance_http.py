@@ -12,7 +12,16 @@ import pytest
 from anyio.abc import ByteReceiveStream
 
 from p3host import Component, Err, Instance, Wasi
-from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse, handle
+from p3host.wasi.http import (
+    DnsErrorPayload,
+    ErrorCode,
+    FieldSizePayload,
+    HttpRequest,
+    HttpResponse,
+    TlsAlertReceivedPayload,
+    handle,
+)
+from p3host.wasi.http_messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES
 
 pytestmark = pytest.mark.anyio
 
@@ -266,3 +275,44 @@ async def test_one_service_may_be_the_peer_of_another(component: Component) -> N
         with anyio.fail_after(SECONDS):
             assert await response.read() == b"ABC"
             assert await response.read_trailers() == [("a", b"1")]
+
+
+async def test_the_client_of_one_service_may_be_the_handler_of_another(component: Component) -> None:
+    async with service(component) as inner:
+
+        async def send(request: Any) -> Any:
+            request.set_path_with_query("/echo")  # the inner service would pass the request on too
+            return await inner.exports[HANDLER].handle(request)
+
+        async with (
+            component.instantiate({"wasi:http/client": {"send": send}}, wasi=Wasi()) as outer,
+            handle(outer.exports[HANDLER], post("/forward", b"abc", trailers=[("a", b"1")])) as response,
+        ):
+            with anyio.fail_after(SECONDS):
+                assert await response.read() == b"ABC"
+                assert await response.read_trailers() == [("a", b"1")]
+        assert await last_transmission(inner) == 200
+
+
+async def test_an_export_may_be_linked_to_the_client_as_it_is(component: Component) -> None:
+    async with service(component) as inner:
+        linked = {"wasi:http/client": {"send": inner.exports[HANDLER].handle}}
+        async with (
+            component.instantiate(linked, wasi=Wasi()) as outer,
+            handle(outer.exports[HANDLER], post("/forward", b"abc")) as response,
+        ):
+            assert response.status == 502  # the inner service's answer, as its client denies what it passes on
+
+
+def test_error_codes_are_those_of_the_wit(component: Component) -> None:
+    types: Any = component.types("wasi:http/types")
+    with_value = {case.tag for case in types.ErrorCode.cases if case.__match_args__}
+    without = {case.tag for case in types.ErrorCode.cases} - with_value
+    assert without == EMPTY_CASES
+    assert with_value == OPTIONAL_CASES | RECORD_CASES.keys()
+    for made, own in (
+        (types.DnsErrorPayload, DnsErrorPayload),
+        (types.TlsAlertReceivedPayload, TlsAlertReceivedPayload),
+        (types.FieldSizePayload, FieldSizePayload),
+    ):
+        assert made.__match_args__ == own.positional_fields

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import gc
 import socket
+import subprocess
+import sys
 from typing import Any
 
 import anyio
 import pytest
 from http_fakes import GuestStream, Handler, Peer, PlainBody, fields, guest_request, guest_response, resolved
 
-from p3host.errors import Err
+from p3host.errors import Err, InstanceClosed, Trap
 from p3host.wasi import Wasi
 from p3host.wasi.http import (
     DnsErrorPayload,
@@ -224,6 +226,8 @@ FAILURES: list[tuple[Exception, ErrorCode]] = [
     (Err("loop-detected"), ErrorCode("loop-detected")),
     (Err(ErrorCode("internal-error", "x")), ErrorCode("internal-error", "x")),
     (Err(Case("HTTP-response-body-size", None)), ErrorCode("HTTP-response-body-size")),
+    (Trap("the guest that answers"), ErrorCode("connection-terminated")),
+    (InstanceClosed("its instance"), ErrorCode("connection-terminated")),
     (ConnectionRefusedError(), ErrorCode("connection-refused")),
     (ConnectionResetError(), ErrorCode("connection-terminated")),
     (BrokenPipeError(), ErrorCode("connection-terminated")),
@@ -415,3 +419,17 @@ def test_the_grant_must_be_able_to_send() -> None:
 )
 def test_http_is_provided_to_those_who_import_it(imports: list[str] | None, provided: bool) -> None:
     assert ("wasi:http/types@0.3" in Wasi().interfaces(imports)) == provided
+
+
+LAZY = """
+import sys
+from p3host.wasi import Wasi
+Wasi().interfaces(["wasi:cli/run@0.3.0", "wasi:filesystem/types@0.3.0"])
+assert not [name for name in sys.modules if name.startswith("p3host.wasi") and "http" in name]
+Wasi().interfaces(["wasi:http/client@0.3.0"])
+assert "p3host.wasi.p3.http" in sys.modules
+"""
+
+
+def test_a_command_without_http_does_not_wait_for_its_modules() -> None:
+    subprocess.run([sys.executable, "-c", LAZY], check=True)

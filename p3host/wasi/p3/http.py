@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from ...errors import Err
+from ...errors import Err, P3HostError
 from ...records import Record
 from ..http_messages import (
     OUTSIDE_FAILURES,
@@ -349,7 +349,7 @@ class Client:
                 await close_content(response)
                 raise
             reader.accept()
-        except (Err, *OUTSIDE_FAILURES) as failure:
+        except (P3HostError, *OUTSIDE_FAILURES) as failure:
             code = error_code(failure)
             request.body.transmission.fail(code)
             await reader.aclose()

@@ -37,11 +37,6 @@ class GuestFuture(Protocol):
     def close(self) -> object: ...
 
 
-def guest_error(failure: P3HostError) -> ErrorCode:
-    """What a guest is told of: if it is no `Err`, the guest at the other end is gone."""
-    return error_code(failure) if isinstance(failure, Err) else TERMINATED
-
-
 class Transmission:
     """What became of a message that a guest made: the future beside it waits for this."""
 
@@ -78,7 +73,7 @@ class Transmission:
                 try:
                     await self.answer
                 except P3HostError as failure:
-                    raise Err(guest_error(failure)) from failure
+                    raise Err(error_code(failure)) from failure
         finally:
             self.watched = False
             if self.answer is not None:
@@ -282,7 +277,7 @@ class GuestReader(ByteReceiveStream):
             try:
                 piece = await self.body.read(max_bytes)
             except P3HostError as failure:
-                self.fail(guest_error(failure))
+                self.fail(error_code(failure))
         if not piece:
             self.ended.set()
             raise anyio.EndOfStream
@@ -318,7 +313,7 @@ class GuestReader(ByteReceiveStream):
                 raise Err(self.failure)
             return None if self.dropped else await self.body.finish()
         except P3HostError as failure:
-            raise Err(guest_error(failure)) from failure
+            raise Err(error_code(failure)) from failure
         finally:
             self.told = True
             self.body.transmission.follow(answer)
@@ -373,7 +368,7 @@ class PlainReader(ByteReceiveStream):
         if not self.ended.is_set():
             self.failure = failure
             self.ended.set()
-            self.body.transmission.fail(guest_error(failure))
+            self.body.transmission.fail(error_code(failure))
 
     def accept(self) -> None:
         """The receiver has taken the message: it is transmitted once its body has been read."""
