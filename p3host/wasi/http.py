@@ -71,7 +71,12 @@ async def handle(handler: Any, request: HttpRequest) -> AsyncIterator[HttpRespon
             raise TypeError(f"the handler returned no response of wasi:http, but {answer!r}")
         reader = PlainReader(answer.body)
         try:
-            yield answer.sent(request.method, reader)
+            try:
+                response = answer.sent(request.method, reader)
+            except Err as error:
+                reader.fail(error)
+                raise
+            yield response
             reader.accept()
         finally:
             await reader.aclose()

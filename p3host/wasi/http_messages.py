@@ -123,8 +123,8 @@ OUTSIDE_FAILURES = (OSError, *LOST_CONNECTIONS[1:])
 
 
 def error_code(failure: Exception) -> ErrorCode:
-    """The code by which a guest is told of an `Err`, of one of `OUTSIDE_FAILURES`, or that the guest at the other end is
-    gone, which is any other error of p3host's. It tells nothing about this machine."""
+    """The code by which a guest is told of an `Err`, of one of `OUTSIDE_FAILURES`, or of any other error of p3host's,
+    which means that the guest at the other end is gone. It tells nothing about this machine."""
     match failure:
         case Err():
             return ErrorCode.of(failure.value)

@@ -217,6 +217,14 @@ def test_the_memory_of_an_instances_fields_is_limited() -> None:
     assert third.has("a")
 
 
+def test_clones_of_received_fields_count_for_the_allowance_of_those() -> None:
+    fields = Fields.received([("a", b"1")], "internal-error", Allowance(2 * (FIELD_OVERHEAD + 2)))
+    clone = fields.clone()
+    assert refused(clone.append, "a", b"") == "size-exceeded"
+    with pytest.raises(Trap):
+        clone.clone()
+
+
 def test_the_memory_of_fields_that_are_gone_is_free_again() -> None:
     limited_fields = limited(FIELD_OVERHEAD + 2)
     for _ in range(3):

@@ -125,7 +125,7 @@ class Message:
         :raises Err: they announce no length, several, or one for no content at all; with an `ErrorCode`
         """
         length = announced_length(self.headers)
-        if length and self.body.is_empty:
+        if length and self.body.is_read:
             raise Err(ErrorCode(self.body.size_error, 0))
         self.body.length = length
 
@@ -163,15 +163,17 @@ class Request(Message, Charged):
 
         :raises Err: its headers are malformed or too many; with an `ErrorCode`
         """
-        headers = Fields.received(request.headers, "HTTP-request-header-section-size")
+        allowance = Allowance(MAX_HELD)
+        headers = Fields.received(request.headers, "HTTP-request-header-section-size", allowance)
         body = ReceivedBody(
             "HTTP-request-body-size",
             announced_length(headers),
             request.body,
             request.trailers,
-            check_trailers=partial(Fields.received, kind="HTTP-request-trailer-section-size"),
+            check_trailers=partial(Fields.received, kind="HTTP-request-trailer-section-size", allowance=allowance),
         )
         made = Request(headers, body)
+        made.allowance = allowance
         made.method = request.method
         made.path_with_query = request.path_with_query
         made.scheme = request.scheme

@@ -8,9 +8,11 @@ that neither side sees a body that is not as long as was announced.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import anyio
 from anyio.abc import ByteReceiveStream
@@ -19,6 +21,8 @@ from ...errors import Err, P3HostError
 from ..byte_streams import PIECE
 from ..http_messages import OUTSIDE_FAILURES, TERMINATED, Content, ErrorCode, HeaderList, TrailerList, error_code
 from .http_fields import Fields
+
+T = TypeVar("T")
 
 
 class GuestStream(Protocol):
@@ -105,9 +109,9 @@ class Body:
         return piece
 
     @property
-    def is_empty(self) -> bool:
-        """Whether it is known from the start that there is no content."""
-        return False
+    def is_read(self) -> bool:
+        """Whether it is known, without another read, that there is no more content."""
+        return self.length is not None and self.count == self.length
 
     async def next_piece(self, max_count: int) -> bytes:
         raise NotImplementedError
@@ -133,8 +137,8 @@ class GuestBody(Body):
         self.trailers = trailers
 
     @property
-    def is_empty(self) -> bool:
-        return self.contents is None
+    def is_read(self) -> bool:
+        return self.contents is None or super().is_read
 
     async def next_piece(self, max_count: int) -> bytes:
         piece = b"" if self.contents is None else await self.contents.read(max_count)
@@ -192,31 +196,34 @@ class ReceivedBody(Body):
 
     async def next_piece(self, max_count: int) -> bytes:
         if not self.rest:
-            async with self.reading:
-                self.rest = memoryview(await self.receive(max_count))
+            piece = await self.in_time(partial(self.take, max_count))
+            if len(piece) <= max_count:
+                return piece
+            self.rest = memoryview(piece)
         piece, self.rest = bytes(self.rest[:max_count]), self.rest[max_count:]
         return piece
 
-    async def receive(self, max_count: int) -> bytes:
-        """What the content has next; b"" at its end."""
-        if self.closed:
-            raise Err(TERMINATED)
-        try:
-            with anyio.CancelScope(deadline=anyio.current_time() + self.patience) as self.scope:
-                piece = await self.take(max_count)
-        except OUTSIDE_FAILURES as failure:
-            raise Err(error_code(failure)) from failure
-        except Err as error:
-            raise Err(error_code(error)) from error
-        finally:
-            scope, self.scope = self.scope, None
-        assert scope is not None
-        if scope.cancelled_caught:
+    async def in_time(self, wait: Callable[[], Awaitable[T]]) -> T:
+        """What comes from outside, unless it comes too late, or the body is given up before.
+
+        :raises Err: it fails; with an `ErrorCode`
+        """
+        async with self.reading:
+            if self.closed:
+                raise Err(TERMINATED)
+            try:
+                with anyio.CancelScope(deadline=anyio.current_time() + self.patience) as self.scope:
+                    result = await wait()
+                    self.patience = self.between_pieces
+                    return result
+            except (Err, *OUTSIDE_FAILURES) as failure:
+                raise Err(error_code(failure)) from failure
+            finally:
+                self.scope = None
             raise Err(TERMINATED if self.closed else ErrorCode("connection-read-timeout"))
-        self.patience = self.between_pieces
-        return piece
 
     async def take(self, max_count: int) -> bytes:
+        """What the content has next; b"" at its end."""
         content = self.content
         if content is None or isinstance(content, bytes):
             self.content = None
@@ -236,10 +243,9 @@ class ReceivedBody(Body):
         return piece
 
     async def finish(self) -> Fields | None:
-        try:
-            trailers = await self.trailers if isinstance(self.trailers, Awaitable) else self.trailers
-        except (Err, *OUTSIDE_FAILURES) as failure:
-            raise Err(error_code(failure)) from failure
+        trailers = self.trailers
+        if isinstance(trailers, Awaitable):
+            trailers = await self.in_time(partial(settled, trailers))
         return None if trailers is None else self.check_trailers(trailers)
 
     async def aclose(self) -> None:
@@ -257,8 +263,14 @@ class ReceivedBody(Body):
                             await close()
                     except OUTSIDE_FAILURES:
                         pass  # the connection was lost before
+            if inspect.iscoroutine(self.trailers) and inspect.getcoroutinestate(self.trailers) == inspect.CORO_CREATED:
+                self.trailers.close()  # nobody is going to await it
             if self.on_close is not None:
                 await self.on_close()
+
+
+async def settled(awaitable: Awaitable[T]) -> T:
+    return await awaitable
 
 
 class GuestReader(ByteReceiveStream):
@@ -377,7 +389,7 @@ class PlainReader(ByteReceiveStream):
             self.body.transmission.succeed()
 
     async def aclose(self) -> None:
-        if self.accepted and self.body.is_empty:  # there was nothing to read
+        if self.accepted and self.body.is_read:
             self.body.transmission.succeed()
         self.fail(Err(TERMINATED))
         if not self.accepted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from typing import Self
 
 from ...errors import Err, Trap
 from ..http_messages import ErrorCode, HeaderList
@@ -24,7 +24,7 @@ class Allowance:
 class Charged:
     """An object whose memory is taken from an allowance for as long as it lives."""
 
-    allowance: ClassVar[Allowance] = Allowance()
+    allowance = Allowance()
     charged = 0
 
     def charge(self, size: int) -> bool:
@@ -101,6 +101,7 @@ class Fields(Charged):
 
     def clone(self) -> Self:
         copy = type(self)()
+        copy.allowance = self.allowance
         try:
             copy.account(len(self.entries), self.size)
         except Err:
@@ -111,13 +112,15 @@ class Fields(Charged):
     # What the WIT does not name
 
     @classmethod
-    def received(cls, entries: HeaderList, kind: str) -> Self:
+    def received(cls, entries: HeaderList, kind: str, allowance: Allowance | None = None) -> Self:
         """Immutable fields of a message from outside, without those that tell of its connection. `kind` is the error
         for too many of them, such as `HTTP-response-header-section-size`.
 
         :raises Err: they are malformed or too many; with an `ErrorCode`
         """
         fields = cls()
+        if allowance is not None:
+            fields.allowance = allowance
         for name, value in entries:
             if not is_token(name) or not FIELD_VALUE.fullmatch(value):
                 raise Err(ErrorCode("HTTP-protocol-error"))
