@@ -10,7 +10,7 @@ import anyio.abc
 import anyio.lowlevel
 from wasi_fakes import GuestStream
 
-from p3host.errors import Err
+from p3host.errors import Err, StreamDropped
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse
 from p3host.wasi.p3.http import Case, Request, Response
 from p3host.wasi.p3.http_bodies import GuestReader
@@ -18,12 +18,13 @@ from p3host.wasi.p3.http_fields import Fields
 
 
 class GuestFuture:
-    """A `future<result<T, error-code>>` that a guest resolves when it likes."""
+    """A `future<result<T, error-code>>` that a guest resolves when it likes. Its value can be had once."""
 
     def __init__(self) -> None:
         self.resolved = anyio.Event()
         self.value: Any = None
         self.closed = False
+        self.taken = False
 
     def resolve(self, value: Any = None) -> GuestFuture:
         """An `Err` is the error case."""
@@ -33,6 +34,9 @@ class GuestFuture:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         yield from self.resolved.wait().__await__()
+        if self.taken:
+            raise StreamDropped("a future can be awaited once")
+        self.taken = True
         if isinstance(self.value, Exception):
             raise self.value
         return self.value

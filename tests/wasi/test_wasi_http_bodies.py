@@ -179,13 +179,19 @@ async def test_a_peer_never_sees_more_than_was_announced() -> None:
     got = b""
 
     async def peer(request: HttpRequest) -> HttpResponse:
-        nonlocal got
-        assert isinstance(request.body, ByteReceiveStream)
-        async for piece in request.body:
-            got += piece
+        async def read() -> None:
+            nonlocal got
+            assert isinstance(request.body, ByteReceiveStream)
+            async for piece in request.body:
+                got += piece
+
+        with pytest.raises(Err):
+            await read()
+        assert contents.closed  # at once
         return HttpResponse()
 
-    request, sent = guest_request(("content-length", b"3"), contents=GuestStream([b"abc", b"d"]))
+    contents = OpenStream([b"abc", b"d"])
+    request, sent = guest_request(("content-length", b"3"), contents=contents)
     await failure(send(request, peer))
     await failure(sent)
     assert got == b"abc"
@@ -416,7 +422,7 @@ async def test_a_response_of_another_length_than_announced_is_told(pieces: list[
     assert body.closed
 
 
-@pytest.mark.parametrize(("method", "status"), [("head", 200), ("get", 204), ("get", 304)])
+@pytest.mark.parametrize(("method", "status"), [("head", 200), ("get", 204), ("get", 304), ("get", 103)])
 async def test_a_response_that_has_no_body_by_its_nature_may_announce_a_length(method: str, status: int) -> None:
     response = await received(HttpResponse(status, headers=[("content-length", b"3")]), method)
     reader, future = response.consume(resolved())
@@ -532,7 +538,24 @@ async def test_a_body_that_does_not_go_on_in_time_fails(pieces: Any, timeouts: d
     assert body.closed
 
 
-@pytest.mark.parametrize("anyio_backend", [("trio", {"clock": MockClock(autojump_threshold=0)})])
+TIME = pytest.mark.parametrize("anyio_backend", [("trio", {"clock": MockClock(autojump_threshold=0)})])
+
+
+@TIME
+async def test_the_time_for_connecting_comes_before_that_for_the_first_byte() -> None:
+    async def slow(request: HttpRequest) -> HttpResponse:
+        await anyio.sleep(4)
+        return HttpResponse(204)
+
+    request, sent = guest_request(options=options(connect=2 * 10**9, first_byte=3 * 10**9))
+    assert (await send(request, slow)).get_status_code() == 204
+    sent.close()
+    request, sent = guest_request(options=options(connect=2 * 10**9, first_byte=10**9))
+    assert await failure(send(request, slow)) == READ_TIMEOUT
+    await failure(sent)
+
+
+@TIME
 async def test_time_outs_do_not_count_while_the_guest_does_not_read() -> None:
     timeouts = options(first_byte=10**9, between_bytes=10**9)
     response = await received(HttpResponse(body=Bytes(b"abcdef")), options=timeouts)
@@ -645,6 +668,22 @@ async def test_a_response_without_a_body_is_transmitted_unread() -> None:
     async with handle(Handler(lambda request: made), HttpRequest()) as response:
         assert response.status == 200
     await sent
+
+
+async def test_what_is_read_after_the_block_was_left_fails() -> None:
+    made, sent = guest_response()
+    requests: list[Request] = []
+
+    def answer(request: Request) -> Response:
+        requests.append(request)
+        return made
+
+    async with handle(Handler(answer), HttpRequest(body=PlainBody(b"abc"))):
+        pass
+    await sent
+    reader, future = requests[0].consume(resolved())
+    assert await read_all(reader) == b""
+    assert await failure(future) == TERMINATED
 
 
 async def test_leaving_the_block_ends_the_wait_for_trailers() -> None:
@@ -803,6 +842,32 @@ async def test_a_message_that_another_guest_reads_is_transmitted_as_that_one_say
     assert told.closed
 
 
+async def test_a_message_that_another_guest_reads_may_be_answered_before_its_end() -> None:
+    request, sent = guest_request(contents=GuestStream([b"abc"]), trailers=resolved(fields(("a", b"1"))))
+    told = GuestFuture()
+    reader, future = request.consume(told)
+    async with anyio.create_task_group() as tasks:
+        outcome = Outcome(tasks, future)
+        told.resolve()
+        await anyio.wait_all_tasks_blocked()
+        assert await read_all(reader) == b"abc"
+        trailers, failed = await outcome.wait()
+    assert failed is None
+    with pytest.raises(Err):
+        trailers.append("b", b"2")
+    await sent
+
+
+async def test_a_reader_that_is_gone_before_it_answers_reads_on_all_the_same() -> None:
+    response = await received(HttpResponse(body=PlainBody(b"abc")))
+    reader, future = response.consume(resolved(Trap("gone")))
+    async with anyio.create_task_group() as tasks:
+        outcome = Outcome(tasks, future)
+        await anyio.wait_all_tasks_blocked()
+        assert await read_all(reader) == b"abc"
+        assert await outcome.wait() == (None, None)
+
+
 async def test_a_reader_that_fails_early_is_told_to_the_writer() -> None:
     contents = OpenStream([b"abc"])
     request, sent = guest_request(contents=contents)
@@ -830,6 +895,35 @@ async def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
 async def generated() -> AsyncIterator[bytes]:
     yield b"abc"
     await anyio.sleep_forever()
+
+
+class Repeatable:
+    """A body whose iterators are others than itself, and can't be closed without an error."""
+
+    def __init__(self) -> None:
+        self.ended = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            yield b"abc"
+            await anyio.sleep_forever()
+        finally:
+            self.ended = True
+
+    async def aclose(self) -> None:
+        raise ConnectionResetError
+
+
+async def test_an_iterator_is_closed_even_if_its_connection_is_lost() -> None:
+    body = Repeatable()
+    response = await received(HttpResponse(body=body))
+    reader, future = response.consume(resolved())
+    async with anyio.create_task_group() as tasks:
+        outcome = Outcome(tasks, future)
+        assert await reader.receive() == b"abc"
+        await reader.aclose()
+        assert await outcome.wait() == (None, None)
+    assert body.ended
 
 
 async def test_a_generator_is_closed_by_whoever_reads_it() -> None:

@@ -25,7 +25,7 @@ from p3host.wasi.http import (
     handle,
 )
 from p3host.wasi.http_messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES, error_code
-from p3host.wasi.p3.http import Case, Client, Request, RequestOptions, Response
+from p3host.wasi.p3.http import MAX_HELD, Case, Client, Request, RequestOptions, Response
 from p3host.wasi.p3.http_fields import MAX_FIELDS, Allowance
 
 pytestmark = pytest.mark.anyio
@@ -150,6 +150,16 @@ async def test_the_memory_of_an_instances_requests_is_limited() -> None:
     del second
     gc.collect()
     first.set_scheme(Case("other", "s" * 17))
+
+
+async def test_a_request_from_outside_brings_its_own_allowance() -> None:
+    request = Request.received(HttpRequest(headers=[("a", b"1")]))
+    left = request.allowance.left
+    assert left < MAX_HELD
+    request.set_authority("example.com")
+    copy = request.get_headers().clone()
+    assert request.allowance.left < left - len("example.com") - len("a1")
+    assert copy.allowance is request.allowance
 
 
 OPTIONS = ["connect_timeout", "first_byte_timeout", "between_bytes_timeout"]

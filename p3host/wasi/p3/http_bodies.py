@@ -281,7 +281,7 @@ class GuestReader(ByteReceiveStream):
         self.ended = anyio.Event()
         self.failure: ErrorCode | None = None
         self.dropped = False
-        self.told = False
+        self.told = False  # the future is done: whoever comes last closes the body
 
     async def receive(self, max_bytes: int = PIECE) -> bytes:
         piece = b""
@@ -305,8 +305,7 @@ class GuestReader(ByteReceiveStream):
         if not self.ended.is_set():
             self.dropped = True
             self.ended.set()
-            await self.body.aclose()
-        elif self.told:
+        if self.told:
             await self.body.aclose()
 
     async def outcome(self, answer: GuestFuture) -> Fields | None:
@@ -339,7 +338,6 @@ class GuestReader(ByteReceiveStream):
         except Err as error:
             self.fail(error_code(error))
             self.body.transmission.fail(error_code(error))
-            await self.body.aclose()
         except P3HostError:
             pass  # the guest is gone, and what it was reading with it
         else:
