@@ -16,7 +16,7 @@ from p3host import Component, Stdio, Wasi
 from p3host.wasi.http import HttpRequest, HttpResponse, handle
 
 pytestmark = pytest.mark.anyio
-UNWRITTEN = {"transfer-encoding", "content-length"}
+FRAMING = {"transfer-encoding", "content-length"}
 
 
 class Servers:
@@ -59,7 +59,7 @@ async def reflected(request: HttpRequest) -> list[tuple[str, bytes]]:
     assert request.authority is not None
     assert request.path_with_query is not None
     headers = [("host", request.authority.encode()), *request.headers]
-    if request.method == "POST" and not UNWRITTEN & {name for name, _ in headers}:
+    if request.method == "POST" and not FRAMING & {name for name, _ in headers}:
         headers.append(("transfer-encoding", b"chunked"))
     trailers = await request.read_trailers()
     return [

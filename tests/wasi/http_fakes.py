@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import Any
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
+import pytest
 from wasi_fakes import GuestStream
 
 from p3host.errors import Err, StreamDropped
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse
-from p3host.wasi.p3.http import Case, Request, Response
+from p3host.wasi.p3.http import Case, Client, Request, Response
 from p3host.wasi.p3.http_bodies import GuestReader
 from p3host.wasi.p3.http_fields import Fields
+
+TERMINATED = ErrorCode("connection-terminated")
+READ_TIMEOUT = ErrorCode("connection-read-timeout")
+BROKEN = ErrorCode("internal-error", "broken")
 
 
 class GuestFuture:
@@ -166,3 +171,36 @@ class Outcome:
         with anyio.fail_after(10):
             await self.ended.wait()
         return self.value, self.error
+
+
+async def send(request: Request, answer: Callable[[HttpRequest], Any]) -> Response:
+    with anyio.fail_after(10):
+        return await Client(Peer(answer)).send(request)
+
+
+async def failure(awaitable: Awaitable[Any]) -> object:
+    with pytest.raises(Err) as raised, anyio.fail_after(10):
+        await awaitable
+    return raised.value.value
+
+
+async def received(response: HttpResponse, method: str = "get", options: Any = None) -> Response:
+    """The resource for a response that came for a request without a body."""
+    request, sent = guest_request(method=method, options=options)
+    sent.close()
+    return await send(request, lambda request: response)
+
+
+async def echo(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(body=await request.read(), trailers=await request.read_trailers())
+
+
+async def ignore(request: HttpRequest) -> HttpResponse:
+    return HttpResponse()
+
+
+async def soon(value: Any) -> Any:
+    await anyio.lowlevel.checkpoint()
+    if isinstance(value, Exception):
+        raise value
+    return value

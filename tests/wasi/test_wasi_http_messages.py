@@ -51,14 +51,14 @@ def refused(function: Any, *arguments: Any) -> object:
     return raised.value.value
 
 
-async def send(request: Request, peer: Any) -> Response:
+async def send_to(peer: Any, request: Request) -> Response:
     with anyio.fail_after(10):
         return await Client(peer).send(request)
 
 
 async def failure_of(request: Request, peer: Any) -> ErrorCode:
     with pytest.raises(Err) as raised:
-        await send(request, peer)
+        await send_to(peer, request)
     code = raised.value.value
     assert isinstance(code, ErrorCode)
     return code
@@ -269,7 +269,7 @@ async def test_failures_of_a_transport_are_told_by_code(failure: Exception, code
 async def test_a_mistake_of_a_transports_is_no_error_of_the_guests() -> None:
     request, sent = guest_request()
     with pytest.raises(ZeroDivisionError):
-        await send(request, Peer(lambda request: 1 / 0))
+        await send_to(Peer(lambda request: 1 / 0), request)
     sent.close()
 
 
@@ -295,7 +295,7 @@ async def test_a_request_is_handed_over_in_plain_python() -> None:
     options.set_between_bytes_timeout(2**64 - 1)
     request, sent = guest_request(("X-A", b" 1 "), ("x-a", b"2"), options=options)
     request.set_path_with_query("?q")
-    response = await send(request, peer)
+    response = await send_to(peer, request)
     (got,) = peer.requests
     assert (got.method, got.scheme, got.authority, got.path_with_query) == ("POST", "http", "example.com", "/?q")
     assert got.headers == [("X-A", b"1"), ("X-A", b"2")]
@@ -310,7 +310,7 @@ async def test_https_is_the_default_scheme() -> None:
     peer = Peer(lambda request: HttpResponse())
     request, sent = guest_request()
     request.set_scheme(None)
-    await send(request, peer)
+    await send_to(peer, request)
     assert peer.requests[0].scheme == "https"
     sent.close()
 
