@@ -327,6 +327,7 @@ BUILDERS: dict[str, Callable[[str, Path], Path]] = {
     "c-back": build_c,
     "c-front": partial(build_c, needs=("c-back",)),
     "c-pair": build_pair,
+    "c-http": build_c,
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,7 +12,7 @@ import anyio
 from ..engine import Engine, Machine, MachineLimits
 from ..errors import InstanceClosed
 from ..host.calls import HostCall
-from ..host.driver import Driver
+from ..host.driver import Driver, HostTask
 from ..host.edge import PythonEdge
 from ..host.functions import BoundHostFunction, HostFunction
 from ..host.interrupts import protect
@@ -197,7 +198,8 @@ class Instance:
                 store.resources[slot] = provider.resource
                 edge.resource_classes[provider.resource] = provider
             else:
-                store.resources[slot] = RuntimeResource(program.resources[slot].name, None, drop=close_resource)
+                drop = partial(close_resource, self.driver)
+                store.resources[slot] = RuntimeResource(program.resources[slot].name, None, drop=drop)
 
     def collect(self, name: str, items: Mapping[str, Item]) -> Interface:
         """The Python objects of exports, interfaces within interfaces included."""
@@ -236,8 +238,9 @@ def only_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return rest
 
 
-def close_resource(resource: Any) -> None:
-    """A guest dropped its handle of a host's resource."""
+def close_resource(driver: Driver, resource: Any) -> None:
+    """A guest dropped its handle of a host's resource. What its `close` has to wait for is a host task's to await."""
     close = getattr(resource, "close", None)
-    if close is not None:
-        close()
+    closing = None if close is None else close()
+    if closing is not None and isinstance(closing, Awaitable):
+        driver.start(HostTask(f"the end of a {type(resource).__name__}", lambda: closing, None))

@@ -62,6 +62,12 @@ class OpenCall(Protocol):
     def fail(self, error: BaseException) -> None: ...
 
 
+class UnreadSource(Protocol):
+    """A stream of Python's, which has to be closed even if it was never read."""
+
+    def close_unread(self) -> None: ...
+
+
 class OutgoingCall(Protocol):
     """A call out of a store into another one. It is the callee's end of `call`, and the caller's end there."""
 
@@ -147,6 +153,7 @@ class Driver:
         self.starting: list[HostTask] = []
         self.host_tasks: dict[HostTask, None] = {}
         self.host_ends: WeakSet[HostEnd] = WeakSet()
+        self.unread: dict[UnreadSource, None] = {}  # streams of Python's that no guest has read from
         self.event_class: Callable[[], Event] = anyio.Event
         self.watched = False  # whether a call wants to know of a deadlock
         self.background_idle: anyio.Event | None = None
@@ -192,6 +199,7 @@ class Driver:
         failures = self.store.release_resources()
         for call in list(self.calls):
             call.fail(InstanceClosed("the instance was closed while this call was running"))
+        self.close_unread()
         self.store.poison(Trap("the instance was closed"))
         self.wake_readers()
         for foreign in list(self.outgoing):
@@ -361,7 +369,12 @@ class Driver:
             task.cancel()
         for task in self.starting:
             task.cancel()
+        self.close_unread()
         self.wake_readers()
+
+    def close_unread(self) -> None:
+        for source in list(self.unread):
+            source.close_unread()
 
     def wake_readers(self) -> None:
         for arrived in self.readers.values():

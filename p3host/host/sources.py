@@ -186,16 +186,24 @@ class IterableSource(HostSource):
     def __init__(self, driver: Driver, elem_type: ValType | None, iterable: AsyncIterable[Any]) -> None:
         super().__init__(driver, elem_type, f"the stream {type(iterable).__name__}")
         self.iterable = iterable
+        driver.unread[self] = None
 
     def used_up(self) -> None:
         if self.wanted is not None:
             self.wanted.set()
 
+    def want(self) -> None:
+        self.driver.unread.pop(self, None)
+        super().want()
+
     def drop(self) -> None:
-        never_read = self.task is None
         super().drop()
-        if never_read and not self.driver.closing:
-            self.task = self.driver.start(HostTask(self.name, partial(close_all, self.iterable), None))
+        if self in self.driver.unread:
+            self.close_unread()
+
+    def close_unread(self) -> None:
+        del self.driver.unread[self]
+        self.task = self.driver.start(HostTask(self.name, partial(close_all, self.iterable), None))
 
     async def run(self) -> None:
         iterator = self.pieces() if isinstance(self.iterable, ByteReceiveStream) else aiter(self.iterable)

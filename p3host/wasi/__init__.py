@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from . import command
 from .clock import LoopClock, MonotonicClock, RealTime, SystemClock
@@ -16,6 +17,9 @@ from .p3 import clocks as p3_clocks
 from .p3 import random as p3_random
 from .randomness import SYSTEM_RANDOM, Random
 from .stdio import STDERR, STDIN, STDOUT, Input, Output, Stdio, input_source, is_terminal, output_sink
+
+if TYPE_CHECKING:
+    from .http_messages import HttpClient
 
 __all__ = ["Wasi", "Directory", "Stdio", "MonotonicClock", "SystemClock", "LoopClock", "RealTime", "Random"]
 
@@ -29,6 +33,8 @@ class Wasi:
     - `stdout`, `stderr`: an object with `write(bytes)` such as a binary file or `io.BytesIO` (it is called on the
       event loop), an anyio send stream, `Stdio.PROCESS`, or None to discard.
     - `directories`: the directories that the guest can open; `initial_directory`: its working directory, if any.
+    - `http`: where HTTP requests go, an object with `async def send(request) -> response` (see `p3host.wasi.http`), or
+      None to deny them all.
     - `monotonic_clock`, `system_clock`, `random`: other sources of time and chance, for tests. A `random.Random` with
       a seed will do.
 
@@ -42,6 +48,7 @@ class Wasi:
     stderr: Output = None
     directories: Sequence[Directory] = ()
     initial_directory: str | None = None
+    http: HttpClient | None = None
     monotonic_clock: MonotonicClock = field(default_factory=LoopClock)
     system_clock: SystemClock = field(default_factory=RealTime)
     random: Random = SYSTEM_RANDOM
@@ -53,6 +60,8 @@ class Wasi:
             for string in strings:
                 if not isinstance(string, str):
                     raise TypeError(f"{name} must consist of strings, not {string!r}")
+        if self.http is not None and not callable(getattr(self.http, "send", None)):
+            raise TypeError(f"http must be None or an object with 'async def send(request)', not {self.http!r}")
         input_source(self.stdin)
         output_sink(self.stdout, STDOUT)
         output_sink(self.stderr, STDERR)
@@ -83,6 +92,10 @@ class Wasi:
 
             filesystem = Filesystem(self.directories)
             p3 |= p3_filesystem.interfaces(filesystem)
+        if imports is None or any(name.startswith("wasi:http/") for name in imports):
+            from .p3 import http as p3_http
+
+            p3 |= p3_http.interfaces(self.http)
         if needs_p2:
             from . import p2
 

@@ -364,3 +364,44 @@ async def test_close_that_raises_is_the_guests_trap() -> None:
         with pytest.raises(Trap, match="disk full") as raised:
             await instance.exports.drop_of(provider.File("a"))
         assert isinstance(raised.value.__cause__, OSError)
+
+
+class SlowFile(File):
+    """One whose closing has to wait."""
+
+    async def close(self) -> None:  # type: ignore[override]
+        with anyio.CancelScope(shield=True):
+            await let_others_run()
+            self.closed.append(self.name)
+
+
+def slow_files() -> Files:
+    provider = Files()
+    provider.File = type("SlowFile", (SlowFile,), {"closed": provider.closed})
+    return provider
+
+
+async def test_close_that_waits_is_awaited_while_the_guest_goes_on() -> None:
+    provider = slow_files()
+    async with files(provider) as instance:
+        await instance.exports.drop_of(provider.File("a"))
+        assert provider.closed == []
+        await anyio.wait_all_tasks_blocked()
+        assert provider.closed == ["a"]
+
+
+async def test_close_that_waits_has_ended_when_the_instance_has() -> None:
+    provider = slow_files()
+    async with files(provider) as instance:
+        await instance.exports.keep(provider.File("b"))
+    assert provider.closed == ["b"]
+
+
+async def test_close_that_waits_is_awaited_after_a_trap() -> None:
+    provider = slow_files()
+    async with files(provider) as instance:
+        await instance.exports.keep(provider.File("c"))
+        with pytest.raises(Trap, match="unknown handle index"):
+            await instance.exports.twice("x")
+        await anyio.wait_all_tasks_blocked()
+        assert "c" in provider.closed

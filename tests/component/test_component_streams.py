@@ -397,6 +397,23 @@ async def test_stream_that_the_guest_refuses_is_closed_unread() -> None:
         assert given.closed
 
 
+KEEPS = component_text(
+    code='(func (export "keep") (param i32)) (func (export "trap") (param i32) (unreachable))',
+    exports="\n".join(sync_export(name, '(param "s" (stream u8))') for name in ("keep", "trap")),
+)
+
+
+@pytest.mark.parametrize("name", ["keep", "trap"])
+async def test_stream_that_the_guest_never_reads_is_closed_when_it_ends(name: str) -> None:
+    given = Pieces(b"abc")
+    with suppress(Trap):
+        async with load(KEEPS).instantiate() as instance:
+            await instance.exports[name](given)
+            assert not given.closed
+    assert given.given == 0
+    assert given.closed
+
+
 READS = component_text(
     imports="(type $s (stream u32)) (type $f (future u32))",
     canons={

@@ -19,6 +19,7 @@ EXPORTS = {
     "c-cli": {CLI_RUN},
     "c-front": {"p3host:c-front/guest@0.1.0"},
     "c-pair": {"p3host:c-front/guest@0.1.0"},
+    "c-http": {"wasi:http/handler@0.3.0"},
     "c1": {"p3host:c1/guest@0.1.0"},
     "c2": {"p3host:c2/guest@0.1.0"},
     "c3": {"p3host:c3/guest@0.1.0"},

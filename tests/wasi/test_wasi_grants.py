@@ -23,6 +23,12 @@ UDP = """start-bind finish-bind stream local-address remote-address address-fami
 INPUT_STREAM = "read blocking-read skip blocking-skip subscribe"
 OUTPUT_STREAM = """check-write write blocking-write-and-flush flush blocking-flush subscribe write-zeroes
     blocking-write-zeroes-and-flush splice blocking-splice"""
+FIELDS = "from-list get has set delete get-and-delete append copy-all clone"
+REQUEST = """new get-method set-method get-path-with-query set-path-with-query get-scheme set-scheme get-authority
+    set-authority get-options get-headers consume-body"""
+REQUEST_OPTIONS = """get-connect-timeout set-connect-timeout get-first-byte-timeout set-first-byte-timeout
+    get-between-bytes-timeout set-between-bytes-timeout clone"""
+RESPONSE = "new get-status-code set-status-code get-headers consume-body"
 
 # Functions as "name", methods as "resource.name", resources as "resource.".
 FUNCTIONS = {
@@ -75,6 +81,13 @@ FUNCTIONS = {
     "wasi:clocks/monotonic-clock@0.3": "now get-resolution wait-until wait-for",
     "wasi:clocks/system-clock@0.3": "now get-resolution",
     "wasi:clocks/timezone@0.3": "iana-id utc-offset to-debug-string",
+    "wasi:http/types@0.3": " ".join(
+        [f"fields.{name}" for name in FIELDS.split()]
+        + [f"request.{name}" for name in REQUEST.split()]
+        + [f"request-options.{name}" for name in REQUEST_OPTIONS.split()]
+        + [f"response.{name}" for name in RESPONSE.split()]
+    ),
+    "wasi:http/client@0.3": "send",
     "wasi:random/random@0.3": "get-random-bytes get-random-u64",
     "wasi:random/insecure@0.3": "get-insecure-random-bytes get-insecure-random-u64",
     "wasi:random/insecure-seed@0.3": "get-insecure-seed",
