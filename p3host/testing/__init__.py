@@ -11,6 +11,7 @@ from .clocks import ManualClock
 from .doubles import After, Double, double
 from .exploration import explore, replay
 from .files import Files
+from .http_peers import HttpPeers
 from .leaks import Leak, LeakError
 from .output import Output
 from .schedule import Schedule, current_schedule, from_picks, from_seed, parse_picks
@@ -23,6 +24,7 @@ __all__ = [
     "Completed",
     "Output",
     "Files",
+    "HttpPeers",
     "Leak",
     "LeakError",
     "TaskTree",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,9 +18,11 @@ from ..engine import MachineLimits
 from ..errors import Deadlock, Err, Exit, LinkError
 from ..host.tasks import TaskTree
 from ..wasi import Wasi
+from ..wasi.http import HttpRequest, HttpResponse, handle
 from ..wasi.stdio import Input
 from .clocks import NEW_YEAR, LoopTimeOfDay, ManualClock
 from .files import Contents, Files
+from .http_peers import HttpPeers, Peer
 from .leaks import LeakError, Origins, find_leaks
 from .output import Output
 from .schedule import Schedule, current_schedule
@@ -38,6 +40,7 @@ class Guest:
     stdout: Output
     stderr: Output
     files: Files
+    http: HttpPeers
 
     @property
     def exports(self) -> Interface:
@@ -46,6 +49,10 @@ class Guest:
     def tasks(self) -> TaskTree:
         """What goes on in the instance now: who waits for whom, and for how long."""
         return self.instance.tasks()
+
+    def handle(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
+        """Has the guest's `wasi:http/handler` answer a request: see `p3host.wasi.http.handle`."""
+        return handle(self.exports["wasi:http/handler"], request)
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,7 @@ class Testbed:
         env: Mapping[str, str] | None = None,
         stdin: Input = b"",
         files: Mapping[str, Contents] | None = None,
+        http: Mapping[str, Peer] | HttpPeers | None = None,
         seed: int = 0,
         now: datetime = NEW_YEAR,
         clock: ManualClock | None = None,
@@ -112,6 +120,7 @@ class Testbed:
         - `args`, `env`, `stdin` as `Wasi` takes them; what the guest writes is in `stdout` and `stderr`.
         - `files`: directories by the paths that the guest knows them by, each with its files:
           `{"/data": {"in.txt": "some text"}}`.
+        - `http`: what its HTTP requests reach, by address: see `HttpPeers`.
         - `seed`: of its random numbers. `now`: the time of day at which it begins; time goes on with the event loop's
           clock, or when the test says so if it gives a `clock`.
         - `wasi`: whatever else it is granted.
@@ -126,6 +135,7 @@ class Testbed:
         :raises LeakError: with what is left, on leaving.
         """
         stdout, stderr = Output(), Output()
+        peers = http if isinstance(http, HttpPeers) else HttpPeers(http or {})
         origins = Origins()
         wasi = wasi or Wasi()
         scheduler = schedule or current_schedule.get()
@@ -140,6 +150,7 @@ class Testbed:
                     stdout=stdout,
                     stderr=stderr,
                     directories=(*wasi.directories, *given_files.directories),
+                    http=wasi.http if http is None else peers,
                     random=random.Random(seed),
                     monotonic_clock=clock or wasi.monotonic_clock,
                     system_clock=clock or LoopTimeOfDay(now),
@@ -152,7 +163,7 @@ class Testbed:
             async with instance:
                 origins.store = instance.driver.store
                 with reporting_deadlocks(instance), nullcontext() if schedule is None else schedule.explaining():
-                    yield Guest(instance, stdout, stderr, given_files)
+                    yield Guest(instance, stdout, stderr, given_files, peers)
                     if allow_leaks is not True:
                         await check_leaks(instance, origins, allow_leaks or ())
 
