@@ -64,6 +64,7 @@ FUNCTIONS = (
     "write-future",
     "cancel-subtask",
     "returns",
+    "destroy",
     "other-type",
     "null",
 )
@@ -309,4 +310,3 @@ BUILTINS: Mapping[str, Builtin] = {
     "list": Builtin("lower (func $list) (memory $memory)", (Pointer("pointer", i32(BUFFER), 8, 8), Operand("length", i32(1)))),
     "string": Builtin("lower (func $string) (memory $memory)", MESSAGE),
 }  # fmt: skip
-

@@ -19,6 +19,7 @@ TABLE = f"""(core module $Table (table (export "table") {len(FUNCTIONS)} funcref
 TABLE_IMPORT = f'(import "table" "table" (table {len(FUNCTIONS)} funcref))'
 TABLE_ARGUMENT = '(with "table" (instance $table))'
 
+ACTING = 13  # the representation of the resource whose destructor acts
 IN, OUT, SET = "(global.get $in)", "(global.get $out)", "(global.get $set)"
 TASK, THREAD = "(global.get $task)", "(global.get $thread)"
 FOREVER = i32(60_000)
@@ -30,6 +31,10 @@ def readable(ends: str) -> str:
 
 def writable(ends: str) -> str:
     return f"(i32.wrap_i64 (i64.shr_u {ends} (i64.const 32)))"
+
+
+def function(name: str) -> str:
+    return i32(FUNCTIONS.index(name))
 
 
 def index_of(status: str) -> str:
@@ -100,8 +105,10 @@ def holder_text() -> str:
 
 TYPES = f"""(type $s (stream u8)) (type $t (stream string)) (type $e (stream))
   (type $f (future u8)) (type $g (future string)) (type $h (future)) (type $pair (tuple u32 u32)) (type $l (list u64))
-  (core module $Destructor (func (export "destroy") (param i32)))
-  (core instance $destructor (instantiate $Destructor))
+  {TABLE}
+  (core module $Destructor {TABLE_IMPORT} (func (export "destroy") (param i32)
+    (call_indirect (param i32) (local.get 0) {function("destroy")})))
+  (core instance $destructor (instantiate $Destructor {TABLE_ARGUMENT}))
   (type $r (resource (rep i32))) (type $d (resource (rep i32) (dtor (core func $destructor "destroy"))))
   (import "file" (type $file (sub resource)))
   {WAIT}
@@ -115,7 +122,7 @@ TYPES = f"""(type $s (stream u8)) (type $t (stream string)) (type $e (stream))
   (import "pair" (func $pair async (result $pair)))
   (import "list" (func $list (param "l" $l)))
   (import "string" (func $string (param "s" string)))
-  {TABLE}
+  (import "mode" (func $mode (result u32)))
   (core module $OtherMemory (memory (export "memory") 1))
   (core instance $other-memory (instantiate $OtherMemory))
   (alias core export $other-memory "memory" (core memory $other-memory))
@@ -123,7 +130,8 @@ TYPES = f"""(type $s (stream u8)) (type $t (stream string)) (type $e (stream))
   (instance $holder (instantiate $Holder (with "wait" (func $wait))))
   (alias export $holder "hold" (func $hold)) (alias export $holder "idle" (func $idle))
   (alias export $holder "soon" (func $soon))"""
-HOLDER_LOWERS: Canons = {
+MORE_LOWERS: Canons = {
+    "mode": ("lower (func $mode)", "(result i32)"),
     "hold": ("lower (func $hold)", "(param i32) (result i32)"),
     "idle": ("lower (func $idle) async", "(result i32)"),
     "soon": ("lower (func $soon) async", "(result i32)"),
@@ -140,7 +148,7 @@ def canons() -> Canons:
         name: (builtin.text, signature_text(signature))
         for (name, builtin), signature in zip(BUILTINS.items(), signatures, strict=True)
     }
-    return {**known, **HOLDER_LOWERS}
+    return {**known, **MORE_LOWERS}
 
 
 def signature_text(signature: CoreFuncType) -> str:
@@ -156,12 +164,13 @@ def call(name: str, *operands: str) -> str:
     return f"(drop {code})" if "result" in canons()[name][1] else code
 
 
-def function(name: str) -> str:
-    return i32(FUNCTIONS.index(name))
-
-
 def call_with_zeros(name: str) -> str:
     return call(name, *(i32(0) for _ in BUILTINS[name].operands))
+
+
+def expect(code: str, value: int) -> str:
+    """Traps with "unreachable" where the code gives another value."""
+    return f"(if (i32.ne {code} {i32(value)}) (then (unreachable)))"
 
 
 def ends_text(letter: str) -> str:
@@ -224,6 +233,7 @@ MAKERS = f"""
     (func $write-future (param i32) {call("f-write-sync", OUT)})
     (func $cancel-subtask (param i32) {call("subtask-cancel", TASK)})
     (func $returns (param i32) (call $return-nothing))
+    (func $destroy (param i32) (if (i32.eq (local.get 0) {i32(ACTING)}) (then (call $act))))
     (func $other-type)
     (elem (i32.const 0) {" ".join(f"${name}" for name in FUNCTIONS if name != "null")})
     (func $new-thread (result i32) (call $thread-new (i32.const 0) (i32.const 0)))
@@ -251,11 +261,12 @@ BASE_EXPORTS = """
 assert END == 4 * 65536  # of guest_text's allocator
 
 
-def hostile_component(code: Iterable[str], exports: Iterable[str]) -> str:
+def hostile_component(code: Iterable[str], exports: Iterable[str], act: str = "") -> str:
+    """`act` is what the destructor does, and other functions where tests want it."""
     return component_text(
         imports=TYPES,
         canons=canons(),
-        code="\n".join([MAKERS, *code]),
+        code="\n".join([MAKERS, f"(func $act {act})", *code]),
         exports="\n".join([BASE_EXPORTS, *exports]),
         arguments=TABLE_ARGUMENT,
     )

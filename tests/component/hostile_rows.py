@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hostile_builtins import BUFFER, BUILTINS, END, i32
-from hostile_components import IN, OUT, SET, TASK, THREAD, call, function
+from hostile_components import IN, OUT, SET, TASK, THREAD, call, expect, function
 
 PREPARED = ("own", "readable end of a stream", "subtask")
 """What stands in the table of every instance under test, and stays there unless a row says otherwise."""
@@ -71,11 +71,6 @@ def passes(
     if in_async:
         code = (*code, "(call $return-nothing)")
     return Row(builtin, misuse, "\n".join(code), None, (*kept, *leaves), "" if in_async else None)
-
-
-def expect(code: str, value: int) -> str:
-    """Traps with "unreachable" where the code gives another value."""
-    return f"(if (i32.ne {code} {i32(value)}) (then (unreachable)))"
 
 
 def repeat(code: str, times: int) -> str:
@@ -311,7 +306,9 @@ def copy_rows(side: Side) -> Iterator[Row]:
         yield traps(form, "waited for", waited_for, call(form, mine), says="that a thread waits for")
         yield passes(form, "copying", copying, expect(f"(call ${form} {mine})", 2), leaves=ends)
         yield passes(form, "copied, not delivered", copied, call(form, mine), leaves=ends)
-    yield traps(cancel, "in a set", f"{in_set} {call(copy, mine)}", call(cancel, mine), says="synchronously while added")
+    yield traps(
+        cancel, "in a set", f"{in_set} {call(copy, mine)}", call(cancel, mine), says="synchronously while added"
+    )
     yield passes(cancel_async, "in a set", f"{in_set} {call(copy, mine)}",
                  expect(f"(call ${cancel_async} {mine})", 2), leaves=[*ends, "waitable set"])  # fmt: skip
     yield traps(side.drop, "copying", copying, call(side.drop, mine), says="while a copy is in progress")
@@ -343,7 +340,9 @@ def dropped_rows(side: Side) -> Iterator[Row]:
         yield passes(name, "the other end is gone", gone,
                      expect(f"(call ${name} {mine} {i32(BUFFER)} {i32(4)})", 1), leaves=[end])  # fmt: skip
         yield traps(name, "done", told, call(name, mine), says="after its other end was dropped or it is done")
-        yield passes(name, "no elements, anywhere, the other end is gone", gone, call(name, mine, i32(-1), i32(0)), leaves=[end])
+        yield passes(
+            name, "no elements, anywhere, the other end is gone", gone, call(name, mine, i32(-1), i32(0)), leaves=[end]
+        )
     for form in (f"s-cancel-{side.copy}", f"s-cancel-{side.copy}-async"):
         yield traps(form, "done", told, call(form, mine), says="no copy to cancel")
     yield passes(drop, "done", told, call(drop, mine))
@@ -399,6 +398,8 @@ ELEMENTS = [
             traps(name, "2^32 - 1 elements of no size", call(name, good, i32(0), i32(-1)), says="too long"),
         )
     ),
+    passes("g-read", "at the end of memory", call("g-read", "(call $g-in)", i32(END - 8)), leaves=ENDS_OF_FUTURE),
+    passes("g-write", "at the end of memory", call("g-write", "(call $g-out)", i32(END - 8)), leaves=ENDS_OF_FUTURE),
     passes("h-read", "no value, anywhere", call("h-read", "(call $h-in)", i32(-1)), leaves=ENDS_OF_FUTURE),
     passes("h-write", "no value, anywhere", call("h-write", "(call $h-out)", i32(-1)), leaves=ENDS_OF_FUTURE),
     traps("t-write", "strings within one instance", "(call $t)", call("t-read", IN), call("t-write", OUT), says=WITHIN),

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from functools import cache
 from typing import Any
 
 import anyio
 import pytest
 from guest_text import behaviours, let_others_run, load
-from hostile_components import hostile_component
+from hostile_builtins import BUILTINS, HANDLES, VALUE, Handle
+from hostile_components import canons, hostile_component
+from hostile_hosts import Host, assert_over
+from hostile_places import ALLOWED, NO_LEAVING, NUMBERS, expected, places_text
 from hostile_rows import PREPARED, ROWS, Row
 
 from p3host import Trap
+from p3host.binary.definitions import CanonKind
+from p3host.binary.validate_canon import BUILTINS as CHECKS
+from p3host.binary.validate_canon import unsupported
 from p3host.component import Component, Instance
 from p3host.runtime.instance import ErrorContext
 from p3host.runtime.resource import ResourceHandle
@@ -63,62 +68,6 @@ async def neighbour(anyio_backend: str) -> AsyncIterator[Instance]:
         assert not other.driver.store.threads
 
 
-class Host:
-    """The imports, and what becomes of all that the host gave to one instance."""
-
-    def __init__(self) -> None:
-        self.given: list[Any] = []
-        self.waiting = 0
-        self.files: list[HostFile] = []
-
-    @contextmanager
-    def counted(self) -> Iterator[None]:
-        self.waiting += 1
-        try:
-            yield
-        finally:
-            self.waiting -= 1
-
-    async def wait(self, ms: int) -> int:
-        with self.counted():
-            await anyio.sleep(ms)
-        return ms
-
-    async def lend(self, file: HostFile) -> None:
-        assert file in self.files
-        with self.counted():
-            await anyio.sleep_forever()
-
-    async def stream(self) -> AsyncIterator[bytes]:
-        with self.counted():
-            await anyio.sleep_forever()
-        yield b""
-
-    def file(self) -> HostFile:
-        self.files.append(HostFile())
-        return self.files[-1]
-
-    def assert_closed(self) -> None:
-        """What the guest owned was closed once, what it gave back or had borrowed was not."""
-        mine, *borrowed = self.files
-        assert mine.times_closed == (0 if mine in self.given else 1)
-        assert not any(file.times_closed for file in borrowed)
-
-    @property
-    def imports(self) -> dict[str, Any]:
-        silent = dict.fromkeys(("borrow-file", "many", "list", "string", "give-error"), lambda *args: None)
-        give = dict.fromkeys(("give-file", "give-stream", "give-future"), self.given.append)
-        return {"wait": self.wait, "lend": self.lend, "pair": lambda: (1, 2), "file": HostFile, **silent, **give}
-
-
-class HostFile:
-    def __init__(self) -> None:
-        self.times_closed = 0
-
-    def close(self) -> None:
-        self.times_closed += 1
-
-
 def kind_of(entry: Any) -> str:
     match entry:
         case ResourceHandle(own=own):
@@ -146,14 +95,44 @@ def component_of(number: int) -> tuple[Component, dict[Row, str]]:
     return load(hostile_component(code, [row.export_text(export) for row, export in exports.items()])), exports
 
 
-def assert_over(instance: Instance, host: Host) -> None:
-    """Nothing of an instance is left in the host once its block is left."""
-    assert not instance.driver.host_tasks
-    assert not instance.driver.calls
-    assert instance.machine.closed
-    assert not instance.machine.unfinished
-    assert not host.waiting
-    host.assert_closed()
+# Built-ins that can't do what they are for in a function that is entered from the host alone
+NEVER_PASS = {"return-utf16", "return-elsewhere", "cancel", "suspend", "wait-sync", "suspend-then-resume"}
+NEVER_PASS |= {"suspend-then-promote", "f-read-sync", "f-write-sync"}
+
+
+def test_every_built_in_has_its_rows() -> None:
+    refused = {kind for kind, check in CHECKS.items() if check is unsupported}
+    assert {builtin.kind for builtin in BUILTINS.values()} == {*CanonKind, "lower"} - refused
+    assert {row.builtin for row in ROWS if row.says is None} == set(BUILTINS) - NEVER_PASS
+    assert {row.builtin for row in ROWS if row.says is not None} >= {
+        name for name, builtin in BUILTINS.items() if builtin.operands and builtin.operands != (VALUE,)
+    }
+
+
+def test_every_operand_of_a_built_in_is_known() -> None:
+    for name, (_, signature) in canons().items():
+        if name in BUILTINS:
+            assert len(BUILTINS[name].operands) == signature.partition("(result")[0].count("i32"), name
+
+
+def test_every_built_in_that_can_be_async_is_there_in_both_forms() -> None:
+    forms: dict[CanonKind | str, set[bool]] = {}
+    for builtin in BUILTINS.values():
+        forms.setdefault(builtin.kind, set()).add(" async" in builtin.text)
+    assert {kind for kind, ways in forms.items() if len(ways) == 2} == {
+        "lower",
+        CanonKind.SUBTASK_CANCEL,
+        *(kind for kind in CanonKind if kind.name.endswith(("_READ", "_WRITE"))),
+    }
+
+
+@pytest.mark.parametrize("kind", list(CanonKind), ids=lambda kind: kind.text)
+def test_every_kind_of_handle_is_given_to_every_built_in_that_takes_one(kind: CanonKind) -> None:
+    for builtin in (builtin for builtin in BUILTINS.values() if builtin.kind is kind):
+        for operand in builtin.operands:
+            if isinstance(operand, Handle):
+                tried = {misuse.what.removeprefix("of another type: ") for misuse in operand.misuses()}
+                assert tried >= set(HANDLES) - set(operand.accepted)
 
 
 @pytest.mark.parametrize(("number", "row"), list(enumerate(ROWS)), ids=map(str, ROWS))
@@ -188,3 +167,77 @@ async def test_misuse(number: int, row: Row, neighbour: Instance) -> None:
             host.assert_closed()
         assert await neighbour.exports.add(1, 2) == 3
     assert_over(instance, host)
+
+
+@cache
+def places() -> Component:
+    return load(places_text())
+
+
+@pytest.mark.parametrize("builtin", BUILTINS)
+@pytest.mark.parametrize("place", NO_LEAVING)
+async def test_nothing_leaves_an_instance_from_realloc_and_after_a_return(place: str, builtin: str) -> None:
+    host = Host()
+    async with places().instantiate(host.imports) as instance:
+        await instance.exports.prepare(host.file(), host.stream())
+        await act(instance, host, place, f"zeros {builtin}", expected(place, builtin))
+    assert_over(instance, host)
+
+
+@pytest.mark.parametrize("builtin", BUILTINS)
+async def test_destructor_is_a_function_that_may_not_block(builtin: str) -> None:
+    host = Host()
+    async with places().instantiate(host.imports) as instance:
+        await instance.exports.prepare(host.file(), host.stream())
+        await act(instance, host, "destructor", f"good {builtin}", expected("destructor", builtin))
+    assert_over(instance, host)
+
+
+@pytest.mark.parametrize("action", ALLOWED)
+@pytest.mark.parametrize("place", [*NO_LEAVING, "destructor"])
+async def test_what_stays_within_the_instance_is_allowed_everywhere(place: str, action: str) -> None:
+    host = Host()
+    async with places().instantiate(host.imports) as instance:
+        await instance.exports.prepare(host.file(), host.stream())
+        await act(instance, host, place, action, None)
+        kinds = [kind_of(entry) for entry in instance.driver.store.instances[0].handles]
+        assert kinds == [*PREPARED, "own"]
+    assert_over(instance, host)
+
+
+async def act(instance: Instance, host: Host, place: str, action: str, says: str | None) -> None:
+    """Has the guest do something in one of its places, and checks what comes of it."""
+    exports = instance.exports
+    await exports.prepare_own(NUMBERS[action])
+    args = ("text",) if place == "realloc" else ()
+    if says is None:
+        await exports[place](*args)
+        await exports.fine()
+        return
+    with pytest.raises(Trap) as raised:
+        await exports[place](*args)
+    assert re.search(says, raised.value.message)
+    with pytest.raises(Trap, match="after it trapped"):
+        await exports[place](*args)
+    host.assert_closed()
+
+
+@pytest.mark.parametrize("builtin", BUILTINS)
+async def test_start_function_is_a_function_that_may_not_block(builtin: str, neighbour: Instance) -> None:
+    says = expected("start", builtin)
+    host = Host(mode=NUMBERS[f"good {builtin}"])
+    instance = places().instantiate(host.imports)
+    if says is None:
+        async with instance:
+            await instance.exports.prepare(host.file(), host.stream())
+            await instance.exports.fine()
+        assert_over(instance, host)
+        return
+    with pytest.raises(Trap) as raised:
+        async with instance:
+            pytest.fail("the instance must not be entered")
+    assert re.search(says, raised.value.message)
+    assert instance.machine.closed
+    assert not instance.machine.unfinished
+    assert not instance.driver.host_tasks
+    assert await neighbour.exports.add(1, 2) == 3
