@@ -13,6 +13,7 @@ from ..abi.lift import compile_load_elements
 from ..abi.lower import compile_store_elements
 from ..abi.options import AbiOptions
 from ..types import ValType
+from .options import all_or_nothing
 
 
 class ElementCodec:
@@ -33,7 +34,7 @@ class ElementCodec:
             self.alignment = alignment(elem_type, options.pointer)
             self.elem_size = elem_size(elem_type, options.pointer)
             self.plain = is_plain(elem_type)
-            self.load = compile_load_elements(elem_type, options)
+            self.load = all_or_nothing(compile_load_elements(elem_type, options), (elem_type,))
             self.store = compile_store_elements(elem_type, options)
 
 

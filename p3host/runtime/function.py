@@ -16,7 +16,7 @@ from ..abi.lower import compile_lower, compile_lower_result
 from ..abi.options import AbiOptions
 from ..errors import TooManyCalls, Trap, trap_if
 from ..types import BorrowType, FuncType, contains
-from .options import CanonicalOptions
+from .options import CanonicalOptions, all_or_nothing
 from .task import Call, OnCancel, Subtask, SubtaskState, Task, TaskState, failed_call, too_many_tasks
 from .thread import FREEZE, CoreFunc, Routine, Thread
 from .waitable import NO_EVENT, TASK_CANCELLED, WaitableSet
@@ -48,7 +48,7 @@ class LiftedType:
         self.lower_params = compile_lower(t.param_types, abi, MAX_FLAT_PARAMS, tuple(label for label, _ in t.params))
         self.lift_result: Callable[[Any, Sequence[int | float]], Any] | None = None
         if not is_async:
-            self.lift_result = compile_lift_result(t.result, abi, MAX_FLAT_RESULTS)
+            self.lift_result = all_or_nothing(compile_lift_result(t.result, abi, MAX_FLAT_RESULTS), (t.result,))
 
 
 class LiftedFunc:
@@ -130,6 +130,8 @@ def run_implicit_thread(task: Task) -> Routine[None]:
 
     if lifted.lift_result is not None:
         flat_results = () if result is None else (result,)
+        if task.num_borrows:
+            task.check_borrows()
         value = lifted.lift_result(options, flat_results)
         # Before the caller gets the result, which nobody can tell from after it, unless post-return traps.
         if options.post_return is not None:
@@ -174,7 +176,7 @@ class LoweredFunc:
         self.takes_memory = takes_memory(t.param_types)
         max_params = MAX_FLAT_ASYNC_PARAMS if is_async else MAX_FLAT_PARAMS
         max_results = 0 if is_async else MAX_FLAT_RESULTS
-        lift = compile_lift(t.param_types, abi, max_params)
+        lift = all_or_nothing(compile_lift(t.param_types, abi, max_params), t.param_types)
         self.lift_params: Callable[[Any, Sequence[int | float]], Sequence[Any]] = lift
         self.lower = compile_lower_result(t.result, abi, max_results)
         count = flatten_count(t.param_types, abi.pointer, max_params)

@@ -7,11 +7,12 @@ the shared state in. So a value that goes from guest to guest is lifted on one s
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..abi.context import Memory
 from ..errors import Trap, trap_if
-from ..types import BorrowType, FutureType, OwnType, StreamType, StringEncoding
+from ..types import BorrowType, FutureType, OwnType, StreamType, StringEncoding, ValType, contains
 from .instance import ComponentInstance, ErrorContext
 from .resource import Resource, ResourceHandle, get_handle
 from .stream import ReadableFutureEnd, ReadableStreamEnd
@@ -120,6 +121,7 @@ class CanonicalOptions:
         trap_if(handle.num_lends, f"cannot give up the handle {index} while it is lent out")
         trap_if(not handle.own, f"cannot pass the borrowed handle {index} as an own")
         self.inst.handles.remove(index)
+        self.store.taken.append(handle)
         return (
             handle.rep if resource.impl is None else self.store.edge.wrap_resource(Resource(resource, handle.rep, True))
         )
@@ -201,6 +203,25 @@ class CanonicalOptions:
     def lower_error_context(self, value: Any) -> int:
         context = value if isinstance(value, ErrorContext) else ErrorContext(str(value))
         return self.inst.handles.add(context)
+
+
+def all_or_nothing(lift: Callable[..., Any], types: Iterable[ValType | None]) -> Callable[..., Any]:
+    """Where a lift traps halfway, the guest has again what it gave up: so what ends its store can release it."""
+    if not any(t is not None and contains(t, OwnType) for t in types):
+        return lift
+
+    def lift_all_or_nothing(context: CanonicalOptions, *args: Any) -> Any:
+        taken = context.store.taken
+        try:
+            return lift(context, *args)
+        except BaseException:
+            for handle in taken:
+                context.inst.handles.add(handle)
+            raise
+        finally:
+            taken.clear()
+
+    return lift_all_or_nothing
 
 
 def guest_resource(value: Any, name: str) -> Resource:

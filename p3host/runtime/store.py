@@ -125,6 +125,7 @@ class Store:
         self.held: Subtask | None = None
         self.current: Thread | None = None
         self.threads: dict[Thread, None] = {}  # those that have begun and not ended
+        self.taken: list[ResourceHandle] = []  # what the lift that is under way took from its guest
         self.borrowed: list[Resource] = []  # guests' resources that a host function sees which answers at once
         self.num_pending_subtasks = 0  # those in handle tables that have not resolved
         self.argument_bytes = 0  # of calls that have not resolved

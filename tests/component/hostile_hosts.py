@@ -11,6 +11,9 @@ import anyio
 from p3host.component import Instance
 
 
+SILENT = ("borrow-file", "many", "list", "string", "give-error", "lend-and-give", "give-and-lend", "give-twice")
+
+
 class Host:
     """The imports, and what becomes of all that the host gave to one instance."""
 
@@ -55,7 +58,7 @@ class Host:
 
     @property
     def imports(self) -> dict[str, Any]:
-        silent = dict.fromkeys(("borrow-file", "many", "list", "string", "give-error"), lambda *args: None)
+        silent = dict.fromkeys(SILENT, lambda *args: None)
         give = dict.fromkeys(("give-file", "give-stream", "give-future"), self.given.append)
         return {
             "wait": self.wait,

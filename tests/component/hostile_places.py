@@ -12,10 +12,11 @@ from hostile_components import ACTING, call, call_with_zeros, expect, hostile_co
 NO_LEAVING = ("realloc", "post-return")
 LIKE_SYNC_LIFTS = ("start", "destructor")
 
+TWO_FILES = ("lend-and-give", "lend-and-give-async", "give-and-lend", "give-twice")  # there is only one
 CANNOT_BLOCK = "cannot block: "
 # What good operands come to in a function that is lifted synchronously, where that is a trap
 IN_SYNC_LIFT: dict[str, str] = {
-    **dict.fromkeys(("return", "return-nothing", "return-string", "return-utf16", "return-elsewhere"), "not lifted as async"),
+    **dict.fromkeys((name for name in BUILTINS if name.startswith("return")), "not lifted as async"),
     "cancel": "not lifted as async",
     "subtask-drop": "has not yet resolved",
     "dec": "underflow",
@@ -23,9 +24,10 @@ IN_SYNC_LIFT: dict[str, str] = {
     **dict.fromkeys(("suspend", "suspend-then-resume", "suspend-then-promote"), CANNOT_BLOCK),
     **dict.fromkeys((name for name in BUILTINS if name.startswith(("s-cancel", "f-cancel"))), "no copy to cancel"),
     "f-drop-writable": "was not written to",
+    **dict.fromkeys(TWO_FILES, "handle index"),
 }  # fmt: skip
 # There the host's resource was not given yet.
-IN_START = {name: "unknown handle index 0$" for name in ("file-drop", "lend", "give-file", "borrow-file")}
+IN_START = dict.fromkeys(("file-drop", "lend", "give-file", "borrow-file", *TWO_FILES), "unknown handle index 0$")
 # These leave nothing; they are called with zeros.
 STAYING: dict[str, str | None] = {
     "r-rep": "unknown handle index 0$",

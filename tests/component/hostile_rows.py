@@ -11,11 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from hostile_builtins import BUFFER, BUILTINS, END, i32
+from hostile_builtins import BUFFER, BUILTINS, END, ERROR, READABLE_FUTURE, READABLE_STREAM, Misuse, Pointer, i32
+from hostile_builtins import FILE as FILE_OPERAND
 from hostile_components import IN, OUT, SET, TASK, THREAD, call, expect, function
 
 PREPARED = ("own", "readable end of a stream", "subtask")
 """What stands in the table of every instance under test, and stays there unless a row says otherwise."""
+BORROW_IS_LEFT = "borrow handles still remain at the end of the call: 1"
 ENDS_OF_STREAM = ("readable end of a stream", "writable end of a stream")
 ENDS_OF_FUTURE = ("readable end of a future", "writable end of a future")
 
@@ -23,7 +25,7 @@ ENDS_OF_FUTURE = ("readable end of a future", "writable end of a future")
 @dataclass(frozen=True, eq=False)
 class Row:
     """`says` is what the trap's message has to match, None where there is none: then the handle table has the kinds
-    `leaves`. With `returns`, the function that does it is lifted `async` without a callback, and has this result ("" for
+    `leaves`. With `lifted`, the code gives a core result, which is lifted to a result of this type. With `returns`, the function that does it is lifted `async` without a callback, and has this result ("" for
     none). `late` says that the caller has its result before the trap."""
 
     builtin: str
@@ -33,6 +35,7 @@ class Row:
     leaves: tuple[str, ...] = ()
     returns: str | None = None
     late: bool = False
+    lifted: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -44,10 +47,14 @@ class Row:
 
     def code_text(self, name: str) -> str:
         param, keep = ("(param i32)", "(global.set $borrowed (local.get 0))") if self.borrows else ("", "")
-        return f'(func (export "{name}") {param} {keep} {self.code})'
+        result = "(result i32)" if self.lifted else ""
+        return f'(func (export "{name}") {param} {result} {keep} {self.code})'
 
     def export_text(self, name: str) -> str:
         param = '(param "file" (borrow $file))' if self.borrows else ""
+        if self.lifted:
+            lift = f'(canon lift (core func $main "{name}") (memory $memory))'
+            return f'(func (export "{name}") {param} (result {self.lifted}) {lift})'
         if self.returns is None:
             return f'(func (export "{name}") {param} (canon lift (core func $main "{name}")))'
         result = f"(result {self.returns})" if self.returns else ""
@@ -58,7 +65,7 @@ class Row:
 def traps(
     builtin: str, misuse: str, *code: str, says: str, returns: str | None = None, late: bool = False, **settings: Any
 ) -> Row:
-    return Row(builtin, misuse, "\n".join(code), says, (), returns, late, settings)
+    return Row(builtin, misuse, "\n".join(code), says, (), returns, late, settings=settings)
 
 
 def passes(
@@ -78,6 +85,11 @@ def repeat(code: str, times: int) -> str:
       (loop $on {code} (global.set $in (i32.sub {IN} {i32(1)})) (br_if $on {IN}))"""
 
 
+def or_borrow_is_left(misuse: Misuse) -> str:
+    """A borrow that is given as a result is left at the end of the call: either can be told."""
+    return f"{misuse.message}|{BORROW_IS_LEFT}" if "$borrowed" in misuse.code else misuse.message
+
+
 def operand_rows() -> Iterator[Row]:
     """Each thing that can be wrong with each operand, the others being good."""
     for name, builtin in BUILTINS.items():
@@ -85,9 +97,36 @@ def operand_rows() -> Iterator[Row]:
         for position, operand in enumerate(builtin.operands):
             for misuse in operand.misuses():
                 code = call(name, *good[:position], misuse.code)
-                yield traps(
-                    name, f"{operand.name}: {misuse.what}", code, says=misuse.message, returns=builtin.returns or None
-                )
+                says = or_borrow_is_left(misuse) if builtin.returns else misuse.message
+                yield traps(name, f"{operand.name}: {misuse.what}", code, says=says, returns=builtin.returns or None)
+
+
+RESULT = Pointer("result", i32(BUFFER), 8, 4)
+RESULTS = {
+    "(own $file)": (FILE_OPERAND, ()),
+    "$s": (READABLE_STREAM, ["writable end of a stream"]),
+    "$f": (READABLE_FUTURE, ["writable end of a future"]),
+    "error-context": (ERROR, ["error context"]),
+    "string": (RESULT, ()),
+    "$pair": (RESULT, ()),
+}
+
+
+def result_rows() -> Iterator[Row]:
+    """What a function that is lifted synchronously gives back."""
+    for lifted, (operand, leaves) in RESULTS.items():
+        for misuse in operand.misuses():
+            yield Row("lift", f"{lifted}: {misuse.what}", misuse.code, or_borrow_is_left(misuse), lifted=lifted)
+        kept = PREPARED if operand is not FILE_OPERAND else PREPARED[1:]
+        yield Row("lift", f"{lifted}: good", operand.good, None, (*kept, *leaves), lifted=lifted)
+    yield Row("lift", "(own $file): borrow", BORROW, BORROW_IS_LEFT, lifted="(own $file)")
+    yield Row("lift", "(own $file): borrow is left", f"(drop {BORROW}) {FILE}", BORROW_IS_LEFT, lifted="(own $file)")
+    yield Row("lift", "(own $file): lent out", f"{LENT} {FILE}", "cannot give up the handle", lifted="(own $file)")
+    yield Row("lift", "string: over the end", f"(i64.store {i32(BUFFER)} (i64.const {END - 1 | 2 << 32})) {i32(BUFFER)}",
+              "out of bounds", lifted="string")  # fmt: skip
+    yield Row("lift", "string: at the end of memory",
+              f"(i64.store {i32(END - 8)} (i64.const {END - 1 | 1 << 32})) {i32(END - 8)}",
+              None, PREPARED, lifted="string")  # fmt: skip
 
 
 def full_rows() -> Iterator[Row]:
@@ -123,12 +162,16 @@ RESOURCES = [
     traps("file-drop", "own, twice", call("file-drop", FILE), call("file-drop", FILE), says="unknown handle index"),
     traps("file-drop", "lent out", LENT, call("file-drop", FILE), says=r"cannot drop the handle \d+ while it is lent"),
     traps("file-drop", "lent out by a borrow", call("lend", BORROW), call("file-drop", BORROW), says="while it is lent"),
-    traps("file-drop", "borrow is left", f"(drop {BORROW})", says="borrow handles still remain"),
+    traps("file-drop", "borrow is left", f"(drop {BORROW})", says=BORROW_IS_LEFT),
     passes("lend", "lent out already", LENT, LENT, leaves=["subtask", "subtask"]),
     traps("give-file", "lent out", LENT, call("give-file", FILE), says="cannot give up the handle"),
     traps("give-file", "borrow", call("give-file", BORROW), says="borrowed handle \\d+ as an own"),
     traps("give-file", "lent borrow", call("lend", BORROW), call("give-file", BORROW), says="lent out|as an own"),
     traps("give-file", "twice", call("give-file", FILE), call("give-file", FILE), says="unknown handle index"),
+    traps("lend-and-give", "the same handle", call("lend-and-give", FILE, FILE), says="cannot give up the handle \\d+ while"),
+    traps("lend-and-give-async", "the same handle", call("lend-and-give-async", FILE, FILE), says="cannot give up the h"),
+    traps("give-and-lend", "the same handle", call("give-and-lend", FILE, FILE), says="unknown handle index"),
+    traps("give-twice", "the same handle", call("give-twice", FILE, FILE), says="unknown handle index"),
     passes("give-file", "once", call("give-file", FILE), drops=["own"]),
     passes("borrow-file", "lent out", LENT, call("borrow-file", FILE), leaves=["subtask"]),
     passes("borrow-file", "borrow", call("borrow-file", BORROW), call("file-drop", BORROW)),
@@ -148,11 +191,16 @@ TASKS = [
     traps("return-nothing", "twice", RETURN, RETURN, says="after the task was resolved", returns="", late=True),
     traps("return-nothing", "twice, by another thread", RETURN, f"(drop (call $with {function('returns')}))",
           says="after the task was resolved", returns="", late=True),
-    traps("return-nothing", "borrow is left", f"(drop {BORROW})", RETURN, says="borrow handles still rem", returns=""),
+    traps("return-nothing", "borrow is left", f"(drop {BORROW})", RETURN, says=BORROW_IS_LEFT, returns=""),
     traps("return-nothing", "never", says="without calling task.return", returns=""),
     traps("return-nothing", "never, by the last thread", "(call $resume-later (call $new-thread))",
           says="without calling task.return", returns=""),
     Row("return-nothing", "by another thread", f"(drop (call $with {function('returns')}))", None, PREPARED, ""),
+    traps("return-file", "borrow is left", f"(drop {BORROW})", call("return-file", FILE), says=BORROW_IS_LEFT,
+          returns="(own $file)"),
+    traps("return-file", "borrow", call("return-file", BORROW), says=BORROW_IS_LEFT, returns="(own $file)"),
+    Row("return-file", "good", call("return-file", FILE), None, PREPARED[1:], "(own $file)"),
+    Row("return-stream", "good", call("return-stream"), None, (*PREPARED, "writable end of a stream"), "$s"),
     Row("return", "without the lift's memory", call("return"), None, PREPARED, "u32"),
     Row("return-string", "at the end of memory", call("return-string", i32(END - 1)), None, PREPARED, "string"),
     traps("cancel", "sync lift", "(call $cancel)", says="not lifted as async"),
@@ -400,6 +448,8 @@ ELEMENTS = [
     ),
     passes("g-read", "at the end of memory", call("g-read", "(call $g-in)", i32(END - 8)), leaves=ENDS_OF_FUTURE),
     passes("g-write", "at the end of memory", call("g-write", "(call $g-out)", i32(END - 8)), leaves=ENDS_OF_FUTURE),
+    traps("h-read", "copying", "(call $h)", call("h-read", IN), call("h-read", IN), says="while another is in progress"),
+    traps("h-write", "copying", "(call $h)", call("h-write", OUT), call("h-write", OUT), says="another is in progress"),
     passes("h-read", "no value, anywhere", call("h-read", "(call $h-in)", i32(-1)), leaves=ENDS_OF_FUTURE),
     passes("h-write", "no value, anywhere", call("h-write", "(call $h-out)", i32(-1)), leaves=ENDS_OF_FUTURE),
     traps("t-write", "strings within one instance", "(call $t)", call("t-read", IN), call("t-write", OUT), says=WITHIN),
@@ -456,6 +506,7 @@ LOWERS = [
 
 ROWS: list[Row] = [
     *operand_rows(),
+    *result_rows(),
     *full_rows(),
     *TOO_MANY_CALLS,
     *RESOURCES,
