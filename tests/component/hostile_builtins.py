@@ -212,6 +212,7 @@ ERROR = handle("error context", freed="(call $freed-error)")
 READABLE_STREAM, WRITABLE_STREAM = end("readable", "stream", ""), end("writable", "stream", "")
 READABLE_FUTURE, WRITABLE_FUTURE = end("readable", "future", ""), end("writable", "future", "(call $freed-f-in)")
 EVENT = Pointer("pointer", i32(BUFFER), 8, 4)
+LIST = Pointer("pointer", i32(BUFFER), 8, 8)
 BYTE, STRING = Pointer("pointer", i32(BUFFER), 1), Pointer("pointer", i32(BUFFER), 8, 4)
 COUNT = ElementCount("count", i32(1))
 SUSPENDED = ThreadIndex("thread", "(call $new-thread)", True)
@@ -231,7 +232,9 @@ BUILTINS: Mapping[str, Builtin] = {
     "return": Builtin("task.return (result u32)", (VALUE,), "u32"),
     "return-nothing": Builtin("task.return"),
     "return-string": Builtin("task.return (result string) (memory $memory)", MESSAGE, "string"),
-    "return-utf16": Builtin("task.return (result string) string-encoding=utf16 (memory $memory)", (VALUE, VALUE), "string"),
+    "return-utf16": Builtin(
+        "task.return (result string) string-encoding=utf16 (memory $memory)", (VALUE, VALUE), "string"
+    ),
     "return-elsewhere": Builtin("task.return (result string) (memory $other-memory)", (VALUE, VALUE), "string"),
     "return-file": Builtin("task.return (result (own $file))", (FILE,), "(own $file)"),
     "return-stream": Builtin("task.return (result $s)", (READABLE_STREAM,), "$s"),
@@ -296,7 +299,7 @@ BUILTINS: Mapping[str, Builtin] = {
     "yield-then-resume": Builtin("thread.yield-then-resume", (SUSPENDED,)),
     "suspend-then-promote": Builtin("thread.suspend-then-promote", (PROMOTABLE,)),
     "yield-then-promote": Builtin("thread.yield-then-promote", (PROMOTABLE,)),
-    # The imports that a guest calls: handles as arguments, and arguments and results in memory
+    # Calls of the host and (`take`) of another instance: handles as arguments, arguments and results in memory
     "wait": Builtin("lower (func $wait) async (memory $memory)", (VALUE, Operand("out", i32(16)))),
     "wait-sync": Builtin("lower (func $wait)", (VALUE,)),
     "lend": Builtin("lower (func $lend) async", (FILE,)),
@@ -309,10 +312,13 @@ BUILTINS: Mapping[str, Builtin] = {
     "give-stream": Builtin("lower (func $give-stream)", (READABLE_STREAM,)),
     "give-future": Builtin("lower (func $give-future)", (READABLE_FUTURE,)),
     "give-error": Builtin("lower (func $give-error)", (ERROR,)),
+    "take": Builtin("lower (func $take) async", (READABLE_STREAM,)),
+    "take-sync": Builtin("lower (func $take)", (READABLE_STREAM,)),
+    "take-now": Builtin("lower (func $take-now)", (READABLE_STREAM,)),
     "many": Builtin("lower (func $many) (memory $memory)", (Pointer("arguments", i32(BUFFER), 68, 4),)),
     "many-async": Builtin("lower (func $many) async (memory $memory)", (Pointer("arguments", i32(BUFFER), 68, 4),)),
     "pair": Builtin("lower (func $pair) (memory $memory)", (Pointer("out", i32(BUFFER), 8, 4),)),
     "pair-async": Builtin("lower (func $pair) async (memory $memory)", (Pointer("out", i32(BUFFER), 8, 4),)),
-    "list": Builtin("lower (func $list) (memory $memory)", (Pointer("pointer", i32(BUFFER), 8, 8), Operand("length", i32(1)))),
+    "list": Builtin("lower (func $list) (memory $memory)", (LIST, Operand("length", i32(1)))),
     "string": Builtin("lower (func $string) (memory $memory)", MESSAGE),
-}  # fmt: skip
+}

@@ -52,6 +52,8 @@ HOLDER_CANONS: Canons = {
     "thread-new": ("thread.new-indirect $start (core table $functions)", "(param i32 i32) (result i32)"),
     "return": ("task.return", ""),
     "cancel": ("task.cancel", ""),
+    "inc": ("backpressure.inc", ""),
+    "dec": ("backpressure.dec", ""),
 }
 HELD_CODE = {
     "own": f"(call $r-new {i32(7)})",
@@ -68,7 +70,7 @@ HELD_CODE = {
 
 def holder_text() -> str:
     """The other instance. `hold` makes one of `HELD` at an index of 40 or so. `idle` ends when it is cancelled, `soon`
-    after one turn."""
+    after one turn, `take` at once, but not before `let-in` if `keep-out` was called."""
     holds = "\n".join(
         f"(if (i32.eq (local.get $kind) {i32(number)}) (then (return {HELD_CODE[kind]})))"
         for number, kind in enumerate(HELD)
@@ -89,11 +91,18 @@ def holder_text() -> str:
       (if (i32.ne (local.get $code) {i32(6)}) (then (unreachable)))
       (call $cancel) (i32.const 0))
     (func (export "soon") (result i32) (i32.const 1))
-    (func (export "soon-event") (param i32 i32 i32) (result i32) (call $return) (i32.const 0))"""
+    (func (export "soon-event") (param i32 i32 i32) (result i32) (call $return) (i32.const 0))
+    (func (export "take") (param i32) (result i32) (call $return) (i32.const 0))
+    (func (export "take-event") (param i32 i32 i32) (result i32) (unreachable))
+    (func (export "take-now") (param i32))
+    (func (export "keep-out") (call $inc))
+    (func (export "let-in") (call $dec))"""
     exports = '(func (export "hold") (param "kind" u32) (result u32) (canon lift (core func $main "hold")))'
-    for name in ("idle", "soon"):
+    for name, param in (("idle", ""), ("soon", ""), ("take", '(param "s" $s)')):
         callback = f'(callback (core func $main "{name}-event"))'
-        exports += f'(func (export "{name}") async (canon lift (core func $main "{name}") async {callback}))'
+        exports += f'(func (export "{name}") async {param} (canon lift (core func $main "{name}") async {callback}))'
+    for name, param in (("take-now", '(param "s" $s)'), ("keep-out", ""), ("let-in", "")):
+        exports += f'(func (export "{name}") {param} (canon lift (core func $main "{name}")))'
     return component_text(
         imports=f"{WAIT} (type $s (stream u8)) (type $f (future u8)) (type $r (resource (rep i32))) {TABLE}",
         canons=HOLDER_CANONS,
@@ -103,6 +112,7 @@ def holder_text() -> str:
     ).replace("(component", "(component $Holder", 1)
 
 
+HOLDER_EXPORTS = ("hold", "idle", "soon", "take", "take-now", "keep-out", "let-in")
 TYPES = f"""(type $s (stream u8)) (type $t (stream string)) (type $e (stream))
   (type $f (future u8)) (type $g (future string)) (type $h (future)) (type $pair (tuple u32 u32)) (type $l (list u64))
   {TABLE}
@@ -131,13 +141,14 @@ TYPES = f"""(type $s (stream u8)) (type $t (stream string)) (type $e (stream))
   (alias core export $other-memory "memory" (core memory $other-memory))
   {holder_text()}
   (instance $holder (instantiate $Holder (with "wait" (func $wait))))
-  (alias export $holder "hold" (func $hold)) (alias export $holder "idle" (func $idle))
-  (alias export $holder "soon" (func $soon))"""
+  {" ".join(f'(alias export $holder "{name}" (func ${name}))' for name in HOLDER_EXPORTS)}"""
 MORE_LOWERS: Canons = {
     "mode": ("lower (func $mode)", "(result i32)"),
     "hold": ("lower (func $hold)", "(param i32) (result i32)"),
     "idle": ("lower (func $idle) async", "(result i32)"),
     "soon": ("lower (func $soon) async", "(result i32)"),
+    "keep-out": ("lower (func $keep-out)", ""),
+    "let-in": ("lower (func $let-in)", ""),
 }
 
 
@@ -189,7 +200,8 @@ def ends_text(letter: str) -> str:
 MAKERS = f"""
     {TABLE_IMPORT}
     (global $in (mut i32) (i32.const 0)) (global $out (mut i32) (i32.const 0))
-    (global $set (mut i32) (i32.const 0)) (global $task (mut i32) (i32.const 0)) (global $thread (mut i32) (i32.const 0))
+    (global $set (mut i32) (i32.const 0)) (global $task (mut i32) (i32.const 0))
+    (global $thread (mut i32) (i32.const 0))
     (global $file (mut i32) (i32.const 0)) (global $borrowed (mut i32) (i32.const 0))
     {"".join(ends_text(letter) for letter in "stefgh")}
     (func $freed-s-in (result i32) (call $s) (call $s-drop-readable {IN}) {IN})

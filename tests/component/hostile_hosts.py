@@ -10,7 +10,6 @@ import anyio
 
 from p3host.component import Instance
 
-
 SILENT = ("borrow-file", "many", "list", "string", "give-error", "lend-and-give", "give-and-lend", "give-twice")
 
 

@@ -25,7 +25,7 @@ IN_SYNC_LIFT: dict[str, str] = {
     **dict.fromkeys((name for name in BUILTINS if name.startswith(("s-cancel", "f-cancel"))), "no copy to cancel"),
     "f-drop-writable": "was not written to",
     **dict.fromkeys(TWO_FILES, "handle index"),
-}  # fmt: skip
+}
 # There the host's resource was not given yet.
 IN_START = dict.fromkeys(("file-drop", "lend", "give-file", "borrow-file", *TWO_FILES), "unknown handle index 0$")
 # These leave nothing; they are called with zeros.

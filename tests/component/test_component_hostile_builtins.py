@@ -1,4 +1,4 @@
-"""The table of misuses: each ends in the trap that the specification demands, or in none, and the host has lost nothing.
+"""The table of misuses: each ends in the trap that the specification demands, or in none, and the host loses nothing.
 
 One loop runs all rows of a backend beside one instance whose call is in progress all the time.
 """
@@ -18,7 +18,8 @@ from hostile_builtins import BUILTINS, HANDLES, VALUE, Handle
 from hostile_components import canons, hostile_component
 from hostile_hosts import Host, assert_over
 from hostile_places import ALLOWED, NO_LEAVING, NUMBERS, expected, places_text
-from hostile_rows import PREPARED, ROWS, Row
+from hostile_rows import ROWS
+from hostile_table import PREPARED, Row
 
 from p3host import Trap
 from p3host.binary.definitions import CanonKind
@@ -97,7 +98,15 @@ def component_of(number: int) -> tuple[Component, dict[Row, str]]:
 
 # Built-ins that can't do what they are for in a function that is entered from the host alone
 NEVER_PASS = {"return-utf16", "return-elsewhere", "cancel", "suspend", "wait-sync", "suspend-then-resume"}
-NEVER_PASS |= {"lend-and-give", "lend-and-give-async", "give-and-lend", "give-twice", "suspend-then-promote", "f-read-sync", "f-write-sync"}
+NEVER_PASS |= {
+    "lend-and-give",
+    "lend-and-give-async",
+    "give-and-lend",
+    "give-twice",
+    "suspend-then-promote",
+    "f-read-sync",
+    "f-write-sync",
+}
 
 
 def test_every_built_in_has_its_rows() -> None:
@@ -162,8 +171,8 @@ async def test_misuse(number: int, row: Row, neighbour: Instance) -> None:
             await let_others_run()  # which is when the host's functions end
             assert not instance.driver.calls
             assert not instance.driver.host_tasks
-            assert not (store.queue or store.yielded or store.inbox or store.frozen or store.held or store.preempted)
-            assert store.current is None
+            assert not any((store.queue, store.yielded, store.inbox, store.frozen))
+            assert store.held is store.preempted is store.current is None
             host.assert_closed()
         assert await neighbour.exports.add(1, 2) == 3
     assert_over(instance, host)
