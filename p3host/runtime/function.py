@@ -17,6 +17,7 @@ from ..abi.options import AbiOptions
 from ..errors import TooManyCalls, Trap, trap_if
 from ..types import BorrowType, FuncType, contains
 from .options import CanonicalOptions, all_or_nothing
+from .resource import ResourceHandle
 from .task import Call, OnCancel, Subtask, SubtaskState, Task, TaskState, failed_call, too_many_tasks
 from .thread import FREEZE, CoreFunc, Routine, Thread
 from .waitable import NO_EVENT, TASK_CANCELLED, WaitableSet
@@ -121,7 +122,7 @@ def run_implicit_thread(task: Task) -> Routine[None]:
         flat_args = lifted.lower_params(options, task.start())
     except (TypeError, ValueError) as error:
         task.state = TaskState.RESOLVED
-        task.num_borrows = 0
+        take_back_borrows(task)
         task.give_back()
         task.exit()
         task.call.on_fail(error)
@@ -161,6 +162,16 @@ def run_implicit_thread(task: Task) -> Routine[None]:
             inst.exclusive_thread = thread
             result = yield callback.fiber(event)
     task.exit()
+
+
+def take_back_borrows(task: Task) -> None:
+    """The call ends before it has begun: the guest keeps none of the handles that it was going to be lent."""
+    if task.num_borrows:
+        handles = task.inst.handles
+        for index, handle in enumerate(handles.array):
+            if isinstance(handle, ResourceHandle) and handle.borrow_scope is task:
+                handles.remove(index)
+        task.num_borrows = 0
 
 
 class LoweredFunc:
