@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from guest_text import let_others_run, load
+from anyio.lowlevel import checkpoint
+from guest_text import load
 from hostile_builtins import i32
 from hostile_components import SET, call, hostile_component
 from hostile_hosts import Host, assert_over
@@ -13,6 +14,8 @@ from hostile_table import BORROW_IS_LEFT, PREPARED
 
 from p3host import Trap
 from p3host.component import Component, Instance
+from p3host.runtime.task import TaskState
+from p3host.runtime.waitable import WaitableSet
 
 pytestmark = pytest.mark.anyio
 
@@ -56,6 +59,19 @@ def answers() -> Component:
     return load(answers_text())
 
 
+async def until_it_waits(instance: Instance) -> None:
+    """Until the guest has made the set that its callback waits for."""
+    with anyio.fail_after(10):
+        while not any(isinstance(entry, WaitableSet) for entry in instance.driver.store.instances[0].handles):
+            await checkpoint()
+
+
+async def until_cancellation_is_pending(instance: Instance) -> None:
+    with anyio.fail_after(10):
+        while not any(thread.task.state is TaskState.PENDING_CANCEL for thread in instance.driver.store.threads):
+            await checkpoint()
+
+
 async def begin(instance: Instance, host: Host) -> None:
     await instance.exports.prepare(host.file(), host.stream())
 
@@ -68,7 +84,7 @@ async def test_answer_to_a_cancellation(answer: str) -> None:
         await begin(instance, host)
         async with anyio.create_task_group() as group:
             group.start_soon(instance.exports[f"answer-{NUMBERS[answer]}"], host.file())
-            await let_others_run()
+            await until_it_waits(instance)
             group.cancel_scope.cancel()
         if says is None:
             await instance.exports.fine()
@@ -81,10 +97,11 @@ async def test_answer_to_a_cancellation(answer: str) -> None:
 
 
 async def test_task_cancel_before_the_cancellation_was_delivered_traps() -> None:
-    released = anyio.Event()
+    begun, released = anyio.Event(), anyio.Event()
 
     async def wait(ms: int) -> int:
         if ms < 60_000:
+            begun.set()
             await released.wait()
         else:
             await host.wait(ms)
@@ -102,9 +119,9 @@ async def test_task_cancel_before_the_cancellation_was_delivered_traps() -> None
         scopes: list[anyio.CancelScope] = []
         async with anyio.create_task_group() as group:
             group.start_soon(call_deaf)
-            await let_others_run()
+            await begun.wait()
             scopes[0].cancel()
-            await let_others_run()
+            await until_cancellation_is_pending(instance)
             released.set()
         with pytest.raises(Trap, match=r"after it trapped: task\.cancel called without a cancellation delivered"):
             await instance.exports.fine()
@@ -124,7 +141,7 @@ async def test_set_that_a_callback_waits_for_cannot_be_dropped() -> None:
         await begin(instance, host)
         async with anyio.create_task_group() as group:
             group.start_soon(call_and_wait)
-            await let_others_run()
+            await until_it_waits(instance)
             with pytest.raises(Trap, match="that a thread waits for"):
                 await instance.exports.drop_set()
         assert failures
