@@ -34,8 +34,11 @@ MEMORY = "(memory $memory) (realloc $realloc)"
 Canons = Mapping[str, tuple[str, str]]
 
 
-def component_text(*, code: str, exports: str = "", imports: str = "", canons: Canons | None = None) -> str:
-    """`canons` gives for each built-in its definition and its core signature."""
+def component_text(
+    *, code: str, exports: str = "", imports: str = "", canons: Canons | None = None, arguments: str = ""
+) -> str:
+    """`canons` gives for each built-in its definition and its core signature, `arguments` what else the core module is
+    instantiated with."""
     canons = canons or {}
     definitions = "\n".join(f"  (core func ${name} (canon {text}))" for name, (text, _) in canons.items())
     core_imports = "\n".join(f'    (import "" "{name}" (func ${name} {sig}))' for name, (_, sig) in canons.items())
@@ -49,7 +52,8 @@ def component_text(*, code: str, exports: str = "", imports: str = "", canons: C
     (import "memory" "realloc" (func $realloc (param i32 i32 i32 i32) (result i32)))
 {core_imports}
 {code})
-  (core instance $main (instantiate $Main (with "memory" (instance $memory)) (with "" (instance {given}))))
+  (core instance $main (instantiate $Main (with "memory" (instance $memory)) (with "" (instance {given}))
+    {arguments}))
 {exports})"""
 
 

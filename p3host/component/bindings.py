@@ -17,6 +17,7 @@ from ..engine import HostFunc
 from ..runtime import canon
 from ..runtime.copying import element_codec
 from ..runtime.function import LoweredFunc, canon_lower_async, canon_lower_sync, start_async_lower
+from ..runtime.owning import all_or_nothing
 from ..runtime.store import Store
 from ..runtime.stream import (
     CopyEnd,
@@ -173,7 +174,7 @@ def context(function: Callback) -> Maker:
 
 def task_return(program: Program, item: BuiltinCanon, host_resource: Callable[[int], bool]) -> Made:
     result, options_index = item.result, item.options
-    lift = compile_lift_result(result, program.options[options_index].abi, MAX_FLAT_PARAMS)
+    lift = all_or_nothing(compile_lift_result(result, program.options[options_index].abi, MAX_FLAT_PARAMS), (result,))
 
     def call(store: Store, *flat: Any) -> None:
         thread = store.current

@@ -146,6 +146,7 @@ class Instantiation:
     def begin_start(self, task: Task) -> Task:
         """A task for one start function, in its own instance, where threads that it leaves behind go on."""
         thread = task.implicit_thread
+        thread.storage = [0, 0]
         thread.task = start = Task(HostEntry("instantiate", task.inst), task.call)
         start.implicit_thread = thread
         start.state = TaskState.RESOLVED

@@ -147,6 +147,7 @@ def canon_task_return(
         options.memory is not callee.memory and options.memory is not NO_MEMORY
     ):
         raise Trap("invalid task.return options: they are not those of the current task")
+    task.check_returnable()
     passer = task.call.func.passer if isinstance(task.call, Subtask) else None
     if passer is None:
         task.return_(lift(options, flat_args))

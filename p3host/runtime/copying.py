@@ -14,6 +14,7 @@ from ..abi.lower import compile_store_elements
 from ..abi.options import AbiOptions
 from ..abi.passing import compile_pass_elements
 from ..types import ValType
+from .owning import all_or_nothing, pass_all_or_nothing
 
 
 class ElementCodec:
@@ -36,7 +37,7 @@ class ElementCodec:
             self.alignment = alignment(elem_type, options.pointer)
             self.elem_size = elem_size(elem_type, options.pointer)
             self.plain = is_plain(elem_type)
-            self.load = compile_load_elements(elem_type, options)
+            self.load = all_or_nothing(compile_load_elements(elem_type, options), (elem_type,))
             self.store = compile_store_elements(elem_type, options)
 
 
@@ -52,7 +53,8 @@ def element_passer(
     one guest to another, for ranges that were checked before; None where the types differ."""
     if source.elem_type is None or source.elem_type != target.elem_type:
         return None
-    return compile_pass_elements(source.elem_type, source.options, target.options)
+    passer = compile_pass_elements(source.elem_type, source.options, target.options)
+    return pass_all_or_nothing(passer, (source.elem_type,))
 
 
 def load_nothing(context: Context, pointer: int, count: int) -> int:

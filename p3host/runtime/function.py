@@ -18,6 +18,8 @@ from ..abi.passing import compile_pass, compile_pass_result
 from ..errors import TooManyCalls, Trap, trap_if
 from ..types import BorrowType, FuncType, contains
 from .options import CanonicalOptions
+from .owning import all_or_nothing, pass_all_or_nothing
+from .resource import ResourceHandle
 from .task import Call, OnCancel, Subtask, SubtaskState, Task, TaskState, failed_call, too_many_tasks
 from .thread import FREEZE, CoreFunc, Routine, Thread
 from .waitable import NO_EVENT, TASK_CANCELLED, WaitableSet
@@ -49,7 +51,7 @@ class LiftedType:
         self.lower_params = compile_lower(t.param_types, abi, MAX_FLAT_PARAMS, tuple(label for label, _ in t.params))
         self.lift_result: Callable[[Any, Sequence[int | float]], Any] | None = None
         if not is_async:
-            self.lift_result = compile_lift_result(t.result, abi, MAX_FLAT_RESULTS)
+            self.lift_result = all_or_nothing(compile_lift_result(t.result, abi, MAX_FLAT_RESULTS), (t.result,))
 
 
 class LiftedFunc:
@@ -124,7 +126,7 @@ def run_implicit_thread(task: Task) -> Routine[None]:
         flat_args = lifted.lower_params(options, task.start()) if passer is None else task.start_passing(options)
     except (TypeError, ValueError) as error:
         task.state = TaskState.RESOLVED
-        task.num_borrows = 0
+        take_back_borrows(task)
         task.give_back()
         task.exit()
         task.call.on_fail(error)
@@ -133,6 +135,8 @@ def run_implicit_thread(task: Task) -> Routine[None]:
 
     if lifted.lift_result is not None:
         flat_results = () if result is None else (result,)
+        if task.num_borrows:
+            task.check_borrows()
         if passer is not None:
             task.return_((options, passer.take_result(options, flat_results)))
             if options.post_return is not None:
@@ -169,6 +173,16 @@ def run_implicit_thread(task: Task) -> Routine[None]:
     task.exit()
 
 
+def take_back_borrows(task: Task) -> None:
+    """The call ends before it has begun: the guest keeps none of the handles that it was going to be lent."""
+    if task.num_borrows:
+        handles = task.inst.handles
+        for index, handle in enumerate(handles.array):
+            if isinstance(handle, ResourceHandle) and handle.borrow_scope is task:
+                handles.remove(index)
+        task.num_borrows = 0
+
+
 class LoweredFunc:
     """A lowered import's converters, on the caller's side. `out_index` tells where an out pointer stands.
 
@@ -200,7 +214,7 @@ class LoweredFunc:
         self.passer = None if lifted is None else Passer(t, abi, is_async, *lifted)
         if lifted is not None:
             return
-        lift = compile_lift(t.param_types, abi, max_params)
+        lift = all_or_nothing(compile_lift(t.param_types, abi, max_params), t.param_types)
         self.lift_params: Callable[[Any, Sequence[int | float]], Sequence[Any]] = lift
         self.lower = compile_lower_result(t.result, abi, max_results)
         if self.out_index is not None:  # the out pointer stands after the arguments
@@ -229,14 +243,16 @@ class Passer:
         self, t: FuncType, lowered_abi: AbiOptions, lowered_async: bool, lifted_abi: AbiOptions, lifted_async: bool
     ) -> None:
         max_params = MAX_FLAT_ASYNC_PARAMS if lowered_async else MAX_FLAT_PARAMS
-        self.pass_params = compile_pass(t.param_types, lowered_abi, lifted_abi, max_params)
-        self.take_result, self.give_result = compile_pass_result(
+        pass_params = compile_pass(t.param_types, lowered_abi, lifted_abi, max_params)
+        self.pass_params = pass_all_or_nothing(pass_params, t.param_types)
+        take_result, self.give_result = compile_pass_result(
             t.result,
             lifted_abi,
             MAX_FLAT_PARAMS if lifted_async else MAX_FLAT_RESULTS,
             lowered_abi,
             0 if lowered_async else MAX_FLAT_RESULTS,
         )
+        self.take_result = all_or_nothing(take_result, (t.result,))
 
 
 def canon_lower_sync(

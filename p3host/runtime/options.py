@@ -120,6 +120,7 @@ class CanonicalOptions:
         trap_if(handle.num_lends, f"cannot give up the handle {index} while it is lent out")
         trap_if(not handle.own, f"cannot pass the borrowed handle {index} as an own")
         self.inst.handles.remove(index)
+        self.store.taken.append(handle)
         return (
             handle.rep if resource.impl is None else self.store.edge.wrap_resource(Resource(resource, handle.rep, True))
         )
@@ -142,6 +143,7 @@ class CanonicalOptions:
     def lower_own(self, value: Any, t: OwnType) -> int:
         resource = self.store.resources[t.resource.slot]
         if resource.impl is None:
+            self.store.num_given += 1
             return self.inst.handles.add(ResourceHandle(resource, value, own=True))
         given = guest_resource(value, t.resource.name)
         if given.resource is not resource:
@@ -149,6 +151,7 @@ class CanonicalOptions:
         if not given.own or not given.alive or given.num_lends:
             raise ValueError(f"{value!r} can't be given up: it is borrowed, lent out, or was given up before")
         given.alive = False
+        self.store.num_given += 1
         return self.inst.handles.add(ResourceHandle(resource, given.rep, own=True))
 
     def lower_borrow(self, value: Any, t: BorrowType) -> int:

@@ -129,6 +129,8 @@ class Store:
         self.held: Subtask | None = None
         self.current: Thread | None = None
         self.threads: dict[Thread, None] = {}  # those that have begun and not ended
+        self.taken: list[ResourceHandle] = []  # what the lift that is under way took from its guest
+        self.num_given = 0  # owned resources that guests have been given
         self.borrowed: list[Resource] = []  # guests' resources that a host function sees which answers at once
         self.num_pending_subtasks = 0  # those in handle tables that have not resolved
         self.argument_bytes = 0  # of calls that have not resolved
@@ -142,15 +144,17 @@ class Store:
     # What the driver calls
 
     def post(self, call: Call | None, action: Callable[[], None]) -> None:
-        """Has the next tick do something that may enter guests. `call` is the call that it ends, if it ends one."""
-        self.inbox.append((call, action))
+        """Has the next tick do something that may enter guests. `call` is the call that it ends, if it ends one. What
+        comes after a trap is forgotten."""
+        if self.trap is None:
+            self.inbox.append((call, action))
 
     def tick(self, action: Callable[[], None] | None = None) -> None:
         """Does `action` if given, then runs what is ready. Within a step, or while the store is frozen, the action is
         left for later: the tick that is under way, or the one that thaws the store, goes on with it."""
         if self.ticking or self.trap is not None:
             if action is not None:
-                self.inbox.append((None, action))
+                self.post(None, action)
             return
         self.ticking = True
         try:

@@ -209,11 +209,14 @@ class Task:
         self.state = STARTED
         return self.call.pass_arguments(options)
 
-    def return_(self, result: Any) -> None:
+    def check_returnable(self) -> None:
+        """Called before a result is lifted: what that takes from the guest would be lost."""
         if self.state is RESOLVED:
             raise Trap("task.return called after the task was resolved")
         if self.num_borrows:
             self.check_borrows()
+
+    def return_(self, result: Any) -> None:
         self.state = RESOLVED
         if self.borrowed is not None:
             self.give_back()

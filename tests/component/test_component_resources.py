@@ -405,3 +405,15 @@ async def test_close_that_waits_is_awaited_after_a_trap() -> None:
             await instance.exports.twice("x")
         await anyio.wait_all_tasks_blocked()
         assert "c" in provider.closed
+
+
+async def test_call_that_is_refused_for_an_argument_leaves_no_borrow_behind() -> None:
+    text = """(component
+      (import "file" (type $file (sub resource)))
+      (core module $M (func (export "f") (param i32 i32)))
+      (core instance $m (instantiate $M))
+      (func (export "f") (param "file" (borrow $file)) (param "n" u32) (canon lift (core func $m "f"))))"""
+    async with load(text).instantiate({"file": SimpleNamespace}) as instance:
+        with pytest.raises(TypeError, match="'n'"):
+            await instance.exports.f(SimpleNamespace(), "no number")
+        assert len(instance.driver.store.instances[0].handles) == 0

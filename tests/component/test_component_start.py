@@ -46,3 +46,28 @@ async def test_a_thread_that_a_start_function_leaves_behind_goes_on_in_its_own_i
     async with Component.load(THREAD_LEFT_BY_A_START_FUNCTION).instantiate() as instance:
         await let_others_run()
         assert await instance.exports.seen() == 42
+
+
+CONTEXT_OF_START_FUNCTIONS = """(component
+  (component $Writer
+    (core func $set (canon context.set i32 0))
+    (core module $M (import "" "set" (func $set (param i32))) (func $start (call $set (i32.const 42))) (start $start))
+    (core instance (instantiate $M (with "" (instance (export "set" (func $set)))))))
+  (component $Reader
+    (core func $get (canon context.get i32 0))
+    (core module $M
+      (import "" "get" (func $get (result i32)))
+      (global $seen (mut i32) (i32.const -1))
+      (func $start (global.set $seen (call $get)))
+      (start $start)
+      (func (export "seen") (result i32) (global.get $seen)))
+    (core instance $m (instantiate $M (with "" (instance (export "get" (func $get))))))
+    (func (export "seen") (result u32) (canon lift (core func $m "seen"))))
+  (instance (instantiate $Writer))
+  (instance $reader (instantiate $Reader))
+  (func (export "seen") (alias export $reader "seen")))"""
+
+
+async def test_a_start_function_sees_nothing_of_the_context_of_another_one() -> None:
+    async with Component.load(CONTEXT_OF_START_FUNCTIONS).instantiate() as instance:
+        assert await instance.exports.seen() == 0
