@@ -562,7 +562,7 @@ class StreamMachine(RuleBasedStateMachine):
         assert self.world.store.trap is None, self.world.store.trap
         self.settle()
         for name, guest in self.guests.items():
-            expected: dict[int, object] = {index: WaitableSet for index in self.sets[name]}
+            expected: dict[int, object] = dict.fromkeys(self.sets[name], WaitableSet)
             expected |= self.handles[name]
             for end, index in self.indices.items():
                 if end.holder == name:
