@@ -27,15 +27,21 @@ GUESTS = ("a", "b", "c")  # c is alone in its store
 STORES = {"a": 0, "b": 0, "c": 1}
 AT_ONCE = 10  # bytes that are given as one object
 
-sizes = st.sampled_from([1, 2, 9, 0])
-operations = st.one_of(
-    st.tuples(st.just("read"), sizes),
-    st.tuples(st.just("write"), sizes),
-    st.tuples(st.sampled_from(["cancel read", "cancel read", "cancel write", "events", "events"]), st.just(0)),
-    st.tuples(st.just("pass on"), st.sampled_from([*GUESTS, HOST])),
-    st.tuples(st.sampled_from(["rest", "rest", "use the loop up"]), st.sampled_from([3, 1, 2])),
-    st.tuples(st.sampled_from(["hold", "release"]), st.integers(0, 1)),
-)
+SIZES = (1, 2, 9, 0)
+OPERATIONS: list[tuple[str, Any]] = [
+    *(("read", size) for size in SIZES),
+    *(("write", size) for size in SIZES),
+    *(("cancel read and write", size) for size in SIZES),
+    *(("write and cancel read", size) for size in SIZES),
+    ("cancel read", 0),
+    ("cancel write", 0),
+    *[("events", 0)] * 4,
+    *(("pass on", to) for to in (*GUESTS, HOST)),
+    *(("rest", turns) for turns in (1, 2, 5)),
+    ("use the loop up", 0),
+    *((operation, store) for operation in ("hold", "release") for store in (0, 1)),
+]
+scripts = st.lists(st.sampled_from(OPERATIONS), min_size=20, max_size=50)
 
 
 class Play:
@@ -57,11 +63,12 @@ class Play:
 
     # The writer
 
-    async def open(self) -> None:
+    async def open(self, to: str) -> None:
         if self.writer in GUESTS:
             ends = await self.call(self.writer, "new")
             self.readable, self.writable = ends & 0xFFFF_FFFF, ends >> 32
             self.holder = self.writer
+            await self.pass_on(to)
             return
         source: Any = {
             "iterable": self.pieces,
@@ -74,6 +81,7 @@ class Play:
             self.num_sent, self.written = AT_ONCE, True
         self.readable = await getattr(self.guests["a"], f"take_{self.kind}")(source)
         self.holder = "a"
+        await self.pass_on(to)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         async for piece in self.receive:
@@ -144,6 +152,7 @@ class Play:
         if self.holder == HOST:
             self.scope = anyio.CancelScope()
             self.group.start_soon(self.read_by_host, self.scope, count)
+            await let_others_run()
         else:
             args = (count,) if self.kind == "stream" else ()
             await self.was_read(await self.call(self.holder, "read", self.readable, *args))
@@ -197,6 +206,12 @@ class Play:
                 await self.write(argument)
             case "read":
                 await self.read(argument)
+            case "cancel read and write":
+                await self.cancel_read()
+                await self.write(argument)
+            case "write and cancel read":
+                await self.write(argument)
+                await self.cancel_read()
             case "pass on":
                 await self.pass_on(argument)
             case "rest":
@@ -266,7 +281,7 @@ class Gate:
             self.opened, self.left = anyio.Event(), anyio.Event()
 
 
-async def play(kind: str, writer: str, script: list[tuple[str, Any]]) -> None:
+async def play(kind: str, writer: str, to: str, script: list[tuple[str, Any]]) -> None:
     gates = [Gate(), Gate()]
     with anyio.fail_after(10):
         async with (
@@ -276,25 +291,29 @@ async def play(kind: str, writer: str, script: list[tuple[str, Any]]) -> None:
         ):
             guests = {"a": two.exports.a, "b": two.exports.b, "c": one.exports}
             run = Play(kind, writer, group, guests, gates)
-            await run.open()
+            await run.open(to)
             for operation, argument in script:
                 await run.do(operation, argument)
             await run.finish()
 
 
-scripts = st.lists(operations, min_size=20, max_size=50)
+readers = st.sampled_from([HOST, *GUESTS])
 reproducible = settings(max_examples=150, deadline=None, derandomize=True)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @reproducible
-@given(writer=st.sampled_from(["a", "c", "iterable", "object stream", "byte stream", "bytes"]), script=scripts)
-def test_no_byte_of_a_stream_is_lost_or_doubled(backend: str, writer: str, script: list[tuple[str, Any]]) -> None:
-    anyio.run(play, "stream", writer, script, backend=backend)
+@given(
+    writer=st.sampled_from(["a", "c", "iterable", "object stream", "byte stream", "bytes"]), to=readers, script=scripts
+)
+def test_no_byte_of_a_stream_is_lost_or_doubled(
+    backend: str, writer: str, to: str, script: list[tuple[str, Any]]
+) -> None:
+    anyio.run(play, "stream", writer, to, script, backend=backend)
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @reproducible
-@given(writer=st.sampled_from(["a", "c", "awaitable"]), script=scripts)
-def test_the_value_of_a_future_arrives_once(backend: str, writer: str, script: list[tuple[str, Any]]) -> None:
-    anyio.run(play, "future", writer, script, backend=backend)
+@given(writer=st.sampled_from(["a", "c", "awaitable"]), to=readers, script=scripts)
+def test_the_value_of_a_future_arrives_once(backend: str, writer: str, to: str, script: list[tuple[str, Any]]) -> None:
+    anyio.run(play, "future", writer, to, script, backend=backend)

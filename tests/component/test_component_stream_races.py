@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from guest_text import let_others_run, load, passing_on
 from stream_guest import BLOCKED, COMPLETED, DROPPED, stream_guest
 
 from p3host import StreamReader
+from p3host.host.driver import loop_share
 
 pytestmark = pytest.mark.anyio
 
@@ -59,6 +61,31 @@ async def test_read_whose_task_is_cancelled_after_the_guest_has_written_loses_no
         with pytest.raises(asyncio.CancelledError):
             await task
         assert await reader.read() == b"abc"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("turns", range(6))
+async def test_elements_keep_their_order_whenever_a_read_is_cancelled(turns: int) -> None:
+    async with stream_guest().instantiate({"gate": no_gate}) as instance:
+        reader, writable = await new_stream(instance)
+        task = asyncio.ensure_future(reader.read())
+        await let_others_run()
+        await instance.exports.stream_write(writable, b"abcdef")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        loop_share().seconds = math.inf  # so that the read comes a turn later
+        task = asyncio.ensure_future(reader.read(2))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        try:
+            got = await task
+        except asyncio.CancelledError:
+            got = b""
+        while len(got) < 6:
+            got += await reader.read()
+        assert got == b"abcdef"
 
 
 async def test_what_a_cancelled_read_has_left_is_passed_on_with_the_stream() -> None:
