@@ -150,9 +150,9 @@ class StreamMachine(RuleBasedStateMachine, StreamWorld):
     def teardown(self) -> None:
         """A run ends with something that traps, or all is dropped."""
         if not getattr(self, "sound", False):
-            return  # it has failed already
+            return  # the run has failed already
         misuses = self.misuses()
-        if misuses and self.random.random() < 0.5:
+        if misuses and self.random.random() < 0.75:
             self.trap(*self.random.choice(misuses))
         else:
             self.drop_all()
@@ -164,7 +164,7 @@ class StreamMachine(RuleBasedStateMachine, StreamWorld):
         assert self.begin(guest, guest.set_new()) == [], "a guest goes on after a trap"
 
     def misuses(self) -> list[tuple[str, Guest, Callable[[], Any]]]:
-        """What guests could do that traps, with the trap: of all that has the same trap one is chosen at random."""
+        """What guests could do that traps, with the trap: one of what has the same trap, and the rarer traps alone."""
         found: dict[str, list[tuple[Guest, Callable[[], Any]]]] = {}
 
         def add(problem: str | None, guest: Guest, operation: Callable[[], Any]) -> None:
@@ -194,7 +194,8 @@ class StreamMachine(RuleBasedStateMachine, StreamWorld):
             for set_index in sets:
                 add(self.problem_of_set_drop(name, set_index), guest, guest.set_drop(set_index))
                 add("is no ", guest, guest.join(set_index, 0))
-        return [(problem, *self.random.choice(operations)) for problem, operations in found.items()]
+        rarest = sorted(found, key=lambda problem: len(found[problem]))[:4]
+        return [(problem, *self.random.choice(found[problem])) for problem in rarest]
 
     def drop_all(self) -> None:
         """Whatever a run has come to, every end can be brought to where it can be dropped."""
