@@ -7,7 +7,7 @@ The n-th byte is always the same, and a guest that writes offers what has not be
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
