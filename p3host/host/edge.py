@@ -10,7 +10,7 @@ from anyio.abc import ByteReceiveStream, ObjectReceiveStream
 from ..runtime.stream import Shared
 from ..types import FutureType, StreamType
 from .sources import AwaitableSource, BytesSource, IterableSource
-from .streams import FutureReader, StreamReader
+from .streams import FutureReader, HostEnd, StreamReader
 
 if TYPE_CHECKING:
     from .driver import Driver
@@ -43,3 +43,11 @@ class PythonEdge:
         if isinstance(value, Awaitable):
             return AwaitableSource(self.driver, t.elem_type, value)
         raise TypeError(f"expected an awaitable for a future, got {value!r}")
+
+    def give_back(self, value: Any, shared: Shared) -> None:
+        if isinstance(value, HostEnd):
+            value.shared = shared
+        elif isinstance(shared, IterableSource):
+            shared.disown()
+        else:
+            shared.drop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from ..errors import Err, InstanceClosed, StreamDropped, Trap
-from ..runtime.stream import CopyResult, Reclaim, Shared
+from ..runtime.stream import Buffer, CopyResult, OnCopy, OnCopyDone, Reclaim, Shared
 from ..types import FutureType, PrimitiveType, ResultType, StreamType, ValType
 from ..values import Ok
+from .sources import Piece
 
 if TYPE_CHECKING:
+    from ..runtime.instance import ComponentInstance
     from .driver import Driver
 
 DEFAULT_READ = 65536
@@ -49,8 +52,38 @@ class Collector:
         if elem_type is None:
             return self.progress
         if elem_type is PrimitiveType.U8:
-            return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+            return b"".join(self.pieces)
         return [element for piece in self.pieces for element in piece]
+
+
+class Unread:
+    """A readable end together with elements out of it that cancelled reads had got: whoever reads next gets them."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.elem_type = shared.elem_type
+        self.pieces: deque[Piece] = deque()
+
+    def read(self, inst: ComponentInstance | None, buffer: Buffer, on_copy: OnCopy, on_copy_done: OnCopyDone) -> None:
+        if not self.pieces:
+            self.shared.read(inst, buffer, on_copy, on_copy_done)
+            return
+        piece = self.pieces[0]
+        count = min(piece.remain, buffer.remain)
+        if count:
+            buffer.write(piece.read(count), count)
+        if piece.remain == 0:
+            self.pieces.popleft()
+        on_copy_done(CopyResult.COMPLETED)
+
+    def write(self, inst: ComponentInstance | None, buffer: Buffer, on_copy: OnCopy, on_copy_done: OnCopyDone) -> None:
+        raise AssertionError("a readable end is not written to")
+
+    def cancel(self) -> None:
+        self.shared.cancel()
+
+    def drop(self) -> None:
+        self.shared.drop()
 
 
 class HostEnd:
@@ -125,6 +158,7 @@ class HostEnd:
                     await self.arrived.wait()
                 except BaseException:
                     self.cancel_pending(shared)
+                    self.give_back(shared, buffer)
                     raise
                 finally:
                     del driver.readers[self]
@@ -150,6 +184,13 @@ class HostEnd:
             else:
                 self.on_copy_done(CopyResult.CANCELLED)
 
+    def give_back(self, shared: Shared, buffer: Collector) -> None:
+        """Keeps what a cancelled read had got, as nobody was told of it, for the next one."""
+        if buffer.progress and self.shared is not None:
+            unread = shared if isinstance(shared, Unread) else Unread(shared)
+            unread.pieces.appendleft(Piece(buffer.joined(self.type.elem_type), self.type.elem_type))
+            self.shared = unread
+
     def check_alive(self) -> None:
         if self.driver.closing:
             raise InstanceClosed("the instance was closed while its stream or future was read")
@@ -169,7 +210,12 @@ class StreamReader(HostEnd):
         return self
 
     async def read(self, max_count: int = DEFAULT_READ) -> Any:
-        """Waits for at least one element and returns at most `max_count`; an empty piece is the end of the stream."""
+        """Waits for at least one element and returns at most `max_count`; an empty piece is the end of the stream.
+
+        A read that is cancelled takes nothing: what it had got by then is for the next one.
+        """
+        if max_count < 0:
+            raise ValueError(f"the number of elements to read must not be negative: {max_count}")
         elem_type = self.type.elem_type
         while not self.at_end:
             buffer = await self.copy(max_count)

@@ -16,10 +16,9 @@ from ..abi.lower import compile_lower, compile_lower_result
 from ..abi.options import AbiOptions
 from ..abi.passing import compile_pass, compile_pass_result
 from ..errors import TooManyCalls, Trap, trap_if
-from ..types import BorrowType, FuncType, contains
+from ..types import BorrowType, FuncType, FutureType, OwnType, StreamType, contains
 from .options import CanonicalOptions
 from .owning import all_or_nothing, pass_all_or_nothing
-from .resource import ResourceHandle
 from .task import Call, OnCancel, Subtask, SubtaskState, Task, TaskState, failed_call, too_many_tasks
 from .thread import FREEZE, CoreFunc, Routine, Thread
 from .waitable import NO_EVENT, TASK_CANCELLED, WaitableSet
@@ -38,15 +37,19 @@ class CallbackCode(IntEnum):
 EXIT: Final = CallbackCode.EXIT
 
 
+HANDLE_TYPES = (OwnType, BorrowType, StreamType, FutureType)
+
+
 class LiftedType:
     """A lifted function's converters: how its arguments are lowered, and a sync lift's core result lifted."""
 
-    __slots__ = ("borrows", "is_async", "lift_result", "lower_params", "type")
+    __slots__ = ("borrows", "gives_handles", "is_async", "lift_result", "lower_params", "type")
 
     def __init__(self, t: FuncType, abi: AbiOptions, is_async: bool) -> None:
         self.type = t
         self.is_async = is_async
         self.borrows = any(contains(param, BorrowType) for param in t.param_types)
+        self.gives_handles = any(contains(param, HANDLE_TYPES) for param in t.param_types)
         self.lower_params: Callable[[Any, Sequence[Any]], Sequence[int | float]]
         self.lower_params = compile_lower(t.param_types, abi, MAX_FLAT_PARAMS, tuple(label for label, _ in t.params))
         self.lift_result: Callable[[Any, Sequence[int | float]], Any] | None = None
@@ -122,15 +125,20 @@ def run_implicit_thread(task: Task) -> Routine[None]:
     options = func.options.with_scope(task) if lifted.borrows else func.options
     call = task.call
     passer = call.func.passer if type(call) is Subtask else None
+    if lifted.gives_handles and passer is None:
+        store.lowered = []
     try:
         flat_args = lifted.lower_params(options, task.start()) if passer is None else task.start_passing(options)
     except (TypeError, ValueError) as error:
         task.state = TaskState.RESOLVED
-        take_back_borrows(task)
+        options.take_back()
+        task.num_borrows = 0
         task.give_back()
         task.exit()
         task.call.on_fail(error)
         return
+    finally:
+        store.lowered = None
     result = yield func.core_func.fiber(flat_args)
 
     if lifted.lift_result is not None:
@@ -171,16 +179,6 @@ def run_implicit_thread(task: Task) -> Routine[None]:
             inst.exclusive_thread = thread
             result = yield callback.fiber(event)
     task.exit()
-
-
-def take_back_borrows(task: Task) -> None:
-    """The call ends before it has begun: the guest keeps none of the handles that it was going to be lent."""
-    if task.num_borrows:
-        handles = task.inst.handles
-        for index, handle in enumerate(handles.array):
-            if isinstance(handle, ResourceHandle) and handle.borrow_scope is task:
-                handles.remove(index)
-        task.num_borrows = 0
 
 
 class LoweredFunc:

@@ -7,6 +7,8 @@ the shared state in. So a handle that goes from guest to guest is lifted on one 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..abi.context import Memory
@@ -18,7 +20,12 @@ from .stream import ReadableFutureEnd, ReadableStreamEnd
 from .task import Subtask, Task
 
 if TYPE_CHECKING:
+    from .instance import HandleEntry
     from .thread import CoreFunc
+
+
+def nothing() -> None:
+    pass
 
 
 class NoMemory:
@@ -112,6 +119,20 @@ class CanonicalOptions:
         inst.may_leave = True
         return result
 
+    def give(self, entry: HandleEntry, undo: Callable[[], None] = nothing) -> int:
+        """Puts what is lowered into the guest's handle table. `undo` has the host get it back."""
+        index = self.inst.handles.add(entry)
+        lowered = self.store.lowered
+        if lowered is not None:
+            lowered.append((index, undo))
+        return index
+
+    def take_back(self) -> None:
+        """Ends the lowering of arguments that were refused: the guest keeps no handle, and the host loses nothing."""
+        for index, undo in reversed(self.store.lowered or ()):
+            self.inst.handles.remove(index)
+            undo()
+
     # Resources
 
     def lift_own(self, index: int, t: OwnType) -> Any:
@@ -144,7 +165,7 @@ class CanonicalOptions:
         resource = self.store.resources[t.resource.slot]
         if resource.impl is None:
             self.store.num_given += 1
-            return self.inst.handles.add(ResourceHandle(resource, value, own=True))
+            return self.give(ResourceHandle(resource, value, own=True))
         given = guest_resource(value, t.resource.name)
         if given.resource is not resource:
             raise TypeError(f"expected an own<{resource.name}>, got {value!r}")
@@ -152,7 +173,7 @@ class CanonicalOptions:
             raise ValueError(f"{value!r} can't be given up: it is borrowed, lent out, or was given up before")
         given.alive = False
         self.store.num_given += 1
-        return self.inst.handles.add(ResourceHandle(resource, given.rep, own=True))
+        return self.give(ResourceHandle(resource, given.rep, own=True), partial(setattr, given, "alive", True))
 
     def lower_borrow(self, value: Any, t: BorrowType) -> int:
         resource = self.store.resources[t.resource.slot]
@@ -170,7 +191,7 @@ class CanonicalOptions:
                 assert isinstance(rep, int)
                 return rep
         scope.num_borrows += 1
-        return self.inst.handles.add(ResourceHandle(resource, rep, own=False, borrow_scope=scope))
+        return self.give(ResourceHandle(resource, rep, own=False, borrow_scope=scope))
 
     # Streams, futures, error contexts
 
@@ -191,10 +212,14 @@ class CanonicalOptions:
         return self.store.edge.wrap_future(end.shared, t)
 
     def lower_stream(self, value: Any, t: StreamType) -> int:
-        return self.inst.handles.add(ReadableStreamEnd(self.store.edge.unwrap_stream(value, t), t))
+        edge = self.store.edge
+        shared = edge.unwrap_stream(value, t)
+        return self.give(ReadableStreamEnd(shared, t), partial(edge.give_back, value, shared))
 
     def lower_future(self, value: Any, t: FutureType) -> int:
-        return self.inst.handles.add(ReadableFutureEnd(self.store.edge.unwrap_future(value, t), t))
+        edge = self.store.edge
+        shared = edge.unwrap_future(value, t)
+        return self.give(ReadableFutureEnd(shared, t), partial(edge.give_back, value, shared))
 
     def lift_error_context(self, index: int) -> Any:
         context = self.inst.handles.get(index)
@@ -203,7 +228,7 @@ class CanonicalOptions:
 
     def lower_error_context(self, value: Any) -> int:
         context = value if isinstance(value, ErrorContext) else ErrorContext(str(value))
-        return self.inst.handles.add(context)
+        return self.give(context)
 
 
 def guest_resource(value: Any, name: str) -> Resource:

@@ -50,6 +50,9 @@ class HostEdge(Protocol):
 
     def unwrap_future(self, value: Any, t: FutureType) -> Shared: ...
 
+    def give_back(self, value: Any, shared: Shared) -> None:
+        """Undoes `unwrap_stream` or `unwrap_future`."""
+
 
 class FuncTable(Protocol):
     """A guest's table of functions. `get` gives None for a null, and traps out of bounds or for other core types."""
@@ -131,6 +134,7 @@ class Store:
         self.threads: dict[Thread, None] = {}  # those that have begun and not ended
         self.taken: list[ResourceHandle] = []  # what the lift that is under way took from its guest
         self.num_given = 0  # owned resources that guests have been given
+        self.lowered: list[tuple[int, Callable[[], None]]] | None = None  # by a call whose arguments may be refused
         self.borrowed: list[Resource] = []  # guests' resources that a host function sees which answers at once
         self.num_pending_subtasks = 0  # those in handle tables that have not resolved
         self.argument_bytes = 0  # of calls that have not resolved

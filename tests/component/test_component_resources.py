@@ -417,3 +417,71 @@ async def test_call_that_is_refused_for_an_argument_leaves_no_borrow_behind() ->
         with pytest.raises(TypeError, match="'n'"):
             await instance.exports.f(SimpleNamespace(), "no number")
         assert len(instance.driver.store.instances[0].handles) == 0
+
+
+TAKES = """(component
+  (import "file" (type $file (sub resource)))
+  (component $Inner
+    (import "file" (type $file (sub resource)))
+    (type $s (stream u8)) (type $f (future u8))
+    (type $guest' (resource (rep i32)))
+    (export $guest "guest" (type $guest'))
+    (core func $new (canon resource.new $guest'))
+    (core func $stream-new (canon stream.new $s))
+    (core func $future-new (canon future.new $f))
+    (core module $M
+      (import "" "new" (func $new (param i32) (result i32)))
+      (import "" "stream-new" (func $stream-new (result i64)))
+      (import "" "future-new" (func $future-new (result i64)))
+      (func (export "make") (result i32) (call $new (i32.const 7)))
+      (func (export "stream") (result i32) (i32.wrap_i64 (call $stream-new)))
+      (func (export "future") (result i32) (i32.wrap_i64 (call $future-new)))
+      (func (export "take") (param i32 i32)))
+    (core instance $m (instantiate $M (with "" (instance
+      (export "new" (func $new)) (export "stream-new" (func $stream-new)) (export "future-new" (func $future-new))))))
+    (func (export "make") (result (own $guest)) (canon lift (core func $m "make")))
+    (func (export "stream") (result $s) (canon lift (core func $m "stream")))
+    (func (export "future") (result $f) (canon lift (core func $m "future")))
+    (func (export "take-file") (param "v" (own $file)) (param "n" u32) (canon lift (core func $m "take")))
+    (func (export "take-guest") (param "v" (own $guest)) (param "n" u32) (canon lift (core func $m "take")))
+    (func (export "take-stream") (param "v" $s) (param "n" u32) (canon lift (core func $m "take")))
+    (func (export "take-future") (param "v" $f) (param "n" u32) (canon lift (core func $m "take"))))
+  (instance $inner (instantiate $Inner (with "file" (type $file))))
+  (export "all" (instance $inner)))"""
+
+
+class Untouched:
+    """An async iterable that must not be touched."""
+
+    def __aiter__(self) -> Any:
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("file", File),
+        ("guest", "make"),
+        ("stream", "stream"),
+        ("stream", Untouched),
+        ("stream", lambda: b"bytes"),
+        ("future", "future"),
+    ],
+)
+async def test_call_that_is_refused_takes_nothing(name: str, value: Any) -> None:
+    closed: list[str] = []
+    provider = type("TheFile", (File,), {"closed": closed})
+    async with load(TAKES).instantiate({"file": provider}) as instance:
+        exports = instance.exports["all"]
+        given = await exports[value]() if isinstance(value, str) else provider("x") if value is File else value()
+        handles = instance.driver.store.instances[1].handles
+        before = [type(handle) for handle in handles]
+        with pytest.raises(TypeError, match="'n'"):
+            await exports[f"take-{name}"](given, "no number")
+        assert [type(handle) for handle in handles] == before
+        assert closed == []
+        await exports[f"take-{name}"](given if value is not Untouched else b"", 1)
+        assert len(handles) == len(before) + 1

@@ -128,6 +128,9 @@ class PlainEdge:
 
     wrap_stream = unwrap_stream = wrap_future = unwrap_future = wrap_resource = wrap
 
+    def give_back(self, value: Any, shared: Any) -> None:
+        pass
+
 
 class HostCaller:
     """The host's call of an export."""
