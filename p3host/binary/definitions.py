@@ -419,7 +419,7 @@ class CanonBuiltin(Definition):
     result: ValTypeRef | None = None  # `task.return`
     options: CanonOptions = CanonOptions()
     is_async: bool = False  # the cancels' `async?`
-    cancellable: bool = False  # `cancel?`, which today's specification still decodes
+    cancellable: bool = False  # `cancel?`
     memory: int | None = None  # `waitable-set.wait` and `poll`
     core_type: CoreValType | None = None  # `context.get` and `context.set`
     immediate: int | None = None  # the index of `context.get` and `context.set`, the table of `thread.new-indirect`

@@ -157,11 +157,6 @@ def lower_type(spaces: Spaces, lower: Lower) -> CoreFuncType:
 
 def builtin_type(spaces: Spaces, builtin: CanonBuiltin) -> CoreFuncType:
     """Checks a canonical built-in and gives the type of its core function."""
-    if builtin.cancellable:
-        raise DecodeError(
-            f"{builtin.kind.text}: the `cancellable` immediate has left the component model: rebuild the component",
-            builtin.offset,
-        )
     known = FIXED_TYPES.get(builtin.kind)
     return known if known is not None else BUILTINS[builtin.kind](spaces, builtin)
 

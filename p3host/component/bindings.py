@@ -116,10 +116,14 @@ def of_thread(function: Callback, *extra: Any) -> Maker:
 
 
 def blocking_of_thread(function: Callback) -> Maker:
+    """A built-in that may block, and that a cancellation can end if the component says so."""
+
     def make(program: Program, item: BuiltinCanon, host_resource: Callable[[int], bool]) -> Made:
+        cancellable = item.definition.cancellable
+
         def call(store: Store, *operands: int) -> Any:
             thread = current(store)
-            return call_routine(thread, function(thread, *operands))
+            return call_routine(thread, function(thread, cancellable, *operands))
 
         return call, True
 
@@ -180,22 +184,22 @@ def task_return(program: Program, item: BuiltinCanon, host_resource: Callable[[i
 
 
 def waitable_set_wait(program: Program, item: BuiltinCanon, host_resource: Callable[[int], bool]) -> Made:
-    options_index = item.options
+    options_index, cancellable = item.options, item.definition.cancellable
 
     def call(store: Store, set_index: int, pointer: int) -> Any:
         thread = current(store)
         memory = store.options[options_index].memory
-        return call_routine(thread, canon.canon_waitable_set_wait(thread, memory, set_index, pointer))
+        return call_routine(thread, canon.canon_waitable_set_wait(thread, memory, cancellable, set_index, pointer))
 
     return call, True
 
 
 def waitable_set_poll(program: Program, item: BuiltinCanon, host_resource: Callable[[int], bool]) -> Made:
-    options_index = item.options
+    options_index, cancellable = item.options, item.definition.cancellable
 
     def call(store: Store, set_index: int, pointer: int) -> int:
         memory = store.options[options_index].memory
-        return canon.canon_waitable_set_poll(current(store), memory, set_index, pointer)
+        return canon.canon_waitable_set_poll(current(store), memory, cancellable, set_index, pointer)
 
     return call, False
 

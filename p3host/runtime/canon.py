@@ -174,15 +174,17 @@ def get_waitable_set(inst: ComponentInstance, index: int) -> WaitableSet:
     return waitable_set
 
 
-def canon_waitable_set_wait(thread: Thread, memory: Memory, set_index: int, pointer: int) -> Routine[int]:
+def canon_waitable_set_wait(
+    thread: Thread, memory: Memory, cancellable: bool, set_index: int, pointer: int
+) -> Routine[int]:
     waitable_set = get_waitable_set(thread.task.inst, set_index)
-    event = yield from waitable_set.wait_for_event(thread, False)
+    event = yield from waitable_set.wait_for_event(thread, cancellable)
     return store_event(memory, pointer, event)
 
 
-def canon_waitable_set_poll(thread: Thread, memory: Memory, set_index: int, pointer: int) -> int:
+def canon_waitable_set_poll(thread: Thread, memory: Memory, cancellable: bool, set_index: int, pointer: int) -> int:
     waitable_set = get_waitable_set(thread.task.inst, set_index)
-    return store_event(memory, pointer, waitable_set.poll(thread, False))
+    return store_event(memory, pointer, waitable_set.poll(thread, cancellable))
 
 
 def store_event(memory: Memory, pointer: int, event: Event) -> int:
@@ -387,10 +389,14 @@ def run_explicit_thread(task: Task, func: CoreFunc, argument: int) -> Routine[No
     task.unregister_thread(thread)
 
 
-def get_suspended(thread: Thread, index: int) -> Thread:
+def get_other(thread: Thread, index: int) -> Thread:
     inst = thread.task.inst
     inst.check_may_leave()
-    other = inst.threads.get(index)
+    return inst.threads.get(index)
+
+
+def get_suspended(thread: Thread, index: int) -> Thread:
+    other = get_other(thread, index)
     trap_if(not other.suspended, f"thread {index} is not suspended")
     return other
 
@@ -399,44 +405,47 @@ def canon_thread_resume_later(thread: Thread, index: int) -> None:
     get_suspended(thread, index).resume_later()
 
 
-def canon_thread_suspend(thread: Thread) -> Routine[int]:
+def canon_thread_suspend(thread: Thread, cancellable: bool) -> Routine[int]:
     thread.task.inst.check_may_leave()
-    return int((yield from thread.suspend(False)))
+    return int((yield from thread.suspend(cancellable)))
 
 
-def canon_thread_yield(thread: Thread) -> Routine[int]:
+def canon_thread_yield(thread: Thread, cancellable: bool) -> Routine[int]:
     thread.task.inst.check_may_leave()
-    return int((yield from thread.yield_(False)))
+    return int((yield from thread.yield_(cancellable)))
 
 
-def canon_thread_suspend_then_resume(thread: Thread, index: int) -> Routine[int]:
-    return int((yield from thread.suspend(False, get_suspended(thread, index))))
+def canon_thread_suspend_then_resume(thread: Thread, cancellable: bool, index: int) -> Routine[int]:
+    return int((yield from thread.suspend(cancellable, get_suspended(thread, index))))
 
 
-def canon_thread_yield_then_resume(thread: Thread, index: int) -> Routine[int]:
-    return int((yield from thread.yield_then_resume(False, get_suspended(thread, index))))
+def canon_thread_yield_then_resume(thread: Thread, cancellable: bool, index: int) -> Routine[int]:
+    return int((yield from thread.yield_then_resume(cancellable, get_suspended(thread, index))))
 
 
-def get_promotable(thread: Thread, index: int) -> Thread | None:
+def promote(other: Thread) -> Thread | None:
     """The other thread, taken out of its wait if it is ready, else None."""
-    inst = thread.task.inst
-    inst.check_may_leave()
-    other = inst.threads.get(index)
     if not other.is_ready:
         return None
     other.stop_waiting()
     return other
 
 
-def canon_thread_suspend_then_promote(thread: Thread, index: int) -> Routine[int]:
-    return int((yield from thread.suspend(False, get_promotable(thread, index))))
+def canon_thread_suspend_then_promote(thread: Thread, cancellable: bool, index: int) -> Routine[int]:
+    other = get_other(thread, index)
+    if thread.task.deliver_pending_cancel(cancellable):
+        return 1
+    return int((yield from thread.suspend(cancellable, promote(other))))
 
 
-def canon_thread_yield_then_promote(thread: Thread, index: int) -> Routine[int]:
-    other = get_promotable(thread, index)
-    if other is None:
-        return int((yield from thread.yield_(False)))
-    return int((yield from thread.yield_then_resume(False, other)))
+def canon_thread_yield_then_promote(thread: Thread, cancellable: bool, index: int) -> Routine[int]:
+    other = get_other(thread, index)
+    if thread.task.deliver_pending_cancel(cancellable):
+        return 1
+    promoted = promote(other)
+    if promoted is None:
+        return int((yield from thread.yield_(cancellable)))
+    return int((yield from thread.yield_then_resume(cancellable, promoted)))
 
 
 # Error contexts

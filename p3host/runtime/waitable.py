@@ -106,7 +106,9 @@ class WaitableSet:
     def wait_for_event(self, thread: Thread, cancellable: bool, wants_exclusive: bool = False) -> Routine[Event]:
         """Blocks the thread until a member has an event, and delivers it. One that is already there is delivered
         without blocking, except between two callbacks, where others of the instance are to have their turn."""
-        if self.pending and not cancellable:
+        if self.pending and not wants_exclusive:
+            if thread.task.deliver_pending_cancel(cancellable):
+                return TASK_CANCELLED
             choose = self.store.choose
             if choose is None or choose(2) == 0:
                 return self.get_pending_event()

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cancellable_text import assemble
 
-from p3host.wast import run_script
+from p3host.wast import run_script, script
 
 VARIABLE = "P3HOST_COMPONENT_MODEL"
 CHECKOUT = os.environ.get(VARIABLE, "")
@@ -33,6 +34,7 @@ def parameters() -> list[Any]:
 @pytest.mark.parametrize("path", parameters())
 async def test_script_passes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WAST_STRICT_COMPONENT_INDICES", "0")
+    monkeypatch.setattr(script, "text_to_binary", assemble)
     outcomes = await run_script(read(path), str(path))
     assert outcomes
     assert [(outcome.line, outcome.problem) for outcome in outcomes if outcome.problem is not None] == []

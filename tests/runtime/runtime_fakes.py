@@ -310,11 +310,11 @@ class Guest:
     def set_new(self) -> Callable[[], Any]:
         return at_once(canon.canon_waitable_set_new, self.inst)
 
-    def set_wait(self, set_index: int, pointer: int = 0) -> Callable[[], Any]:
-        return self.blocking(canon.canon_waitable_set_wait, self.memory, set_index, pointer)
+    def set_wait(self, set_index: int, pointer: int = 0, cancellable: bool = False) -> Callable[[], Any]:
+        return self.blocking(canon.canon_waitable_set_wait, self.memory, cancellable, set_index, pointer)
 
-    def set_poll(self, set_index: int, pointer: int = 0) -> Callable[[], Any]:
-        return lambda: canon.canon_waitable_set_poll(self.thread(), self.memory, set_index, pointer)
+    def set_poll(self, set_index: int, pointer: int = 0, cancellable: bool = False) -> Callable[[], Any]:
+        return lambda: canon.canon_waitable_set_poll(self.thread(), self.memory, cancellable, set_index, pointer)
 
     def set_drop(self, set_index: int) -> Callable[[], Any]:
         return at_once(canon.canon_waitable_set_drop, self.inst, set_index)
@@ -328,8 +328,15 @@ class Guest:
     def subtask_drop(self, index: int) -> Callable[[], Any]:
         return at_once(canon.canon_subtask_drop, self.inst, index)
 
-    def yield_(self) -> Callable[[], Any]:
-        return self.blocking(canon.canon_thread_yield)
+    def yield_(self, cancellable: bool = False) -> Callable[[], Any]:
+        return self.blocking(canon.canon_thread_yield, cancellable)
+
+    def suspend(self, cancellable: bool = False) -> Callable[[], Any]:
+        return self.blocking(canon.canon_thread_suspend, cancellable)
+
+    def switch(self, name: str, index: int, cancellable: bool = False) -> Callable[[], Any]:
+        """`name` is `suspend_then_resume` and the like."""
+        return self.blocking(getattr(canon, f"canon_thread_{name}"), cancellable, index)
 
     def new(self, t: StreamType | FutureType) -> Callable[[], Any]:
         """Gives the indices of the readable and the writable end."""

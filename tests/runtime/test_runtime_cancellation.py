@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from runtime_fakes import (
     PREEMPT,
+    THREAD_START,
     U32,
     Core,
+    FakeTable,
+    Guest,
     HostCaller,
     HostImport,
     World,
@@ -16,7 +19,10 @@ from runtime_fakes import (
     blocker,
 )
 
-from p3host.runtime.task import CANCELLED
+from p3host.runtime import canon
+from p3host.runtime.stream import BLOCKED
+from p3host.runtime.task import CANCELLED, SubtaskState
+from p3host.runtime.waitable import EventCode
 
 EXIT, YIELD, WAIT = 0, 1, 2
 NO_EVENT, TASK_CANCELLED = (0, 0, 0), (6, 0, 0)
@@ -192,3 +198,97 @@ def test_a_preempted_task_is_asked_to_cancel_after_it_has_gone_on(world: World) 
     assert world.store.preempted is not None
     world.cancel(caller)
     assert caller.results == [CANCELLED]
+
+
+def test_a_task_without_an_implicit_thread_any_more_is_asked_when_a_thread_of_it_can_be(world: World) -> None:
+    guest, gate = world.guest(), HostImport(world.store)
+    call = guest.lower(gate)
+
+    def worker(argument: int) -> Core:
+        yield call()
+        world.log.append((yield guest.yield_(cancellable=True)))
+        yield guest.task_cancel()
+
+    def body() -> Core:
+        index = yield at_once_new_thread(guest, worker)
+        yield lambda: canon.canon_thread_resume_later(guest.thread(), index)
+
+    caller = world.call(guest.lift(body))
+    world.cancel(caller)
+    assert world.store.trap is None
+    assert caller.results == []
+    gate.resolve()
+    assert world.log == [1]
+    assert caller.results == [CANCELLED]
+
+
+def at_once_new_thread(guest: Guest, worker: Any) -> Any:
+    table = FakeTable(worker)
+    return lambda: canon.canon_thread_new_indirect(guest.thread(), table, THREAD_START, 0, 0)
+
+
+def test_a_guests_cancellation_is_delivered_once_the_instance_is_free(world: World) -> None:
+    """The callee waits between callbacks, but another task holds its instance when its caller asks."""
+    callee, caller, gate = world.guest("callee"), world.guest("caller"), HostImport(world.store)
+
+    def waits() -> Core:
+        return WAIT | (yield callee.set_new()) << 4
+
+    def callback(*event: int) -> Core:
+        world.log.append(event)
+        yield callee.task_cancel()
+        return EXIT
+
+    call = caller.lower(callee.lift(waits, callback=callback), is_async=True)
+    holder = blocker(world, callee, "a", "sync", gate)
+
+    def body() -> Core:
+        index = (yield call()) >> 4
+        yield caller.lower(holder, is_async=True)()
+        assert (yield caller.subtask_cancel(index, is_async=True)) == BLOCKED
+        set_index = yield caller.set_new()
+        yield caller.join(index, set_index)
+        assert (yield caller.set_wait(set_index)) == EventCode.SUBTASK
+        world.log.append(caller.memory.u32(4))
+        yield caller.task_return()
+
+    cancelling = world.call(caller.lift(body))
+    assert world.log == ["a in"]
+    gate.resolve()
+    assert world.log == ["a in", "a out", TASK_CANCELLED, SubtaskState.CANCELLED_BEFORE_RETURNED]
+    assert cancelling.results == [None]
+
+
+def test_a_cancellation_by_one_that_the_callee_has_called_is_delivered_after_it_has_left(world: World) -> None:
+    """The instance can't be entered while it is on the stack (may_enter_from)."""
+    callee, caller = world.guest("callee"), world.guest("caller")
+    subtasks: list[int] = []
+
+    def waits() -> Core:
+        return WAIT | (yield callee.set_new()) << 4
+
+    def callback(*event: int) -> Core:
+        world.log.append(event)
+        yield callee.task_cancel()
+        return EXIT
+
+    start = caller.lower(callee.lift(waits, callback=callback), is_async=True)
+
+    def cancels() -> Core:
+        assert (yield caller.subtask_cancel(subtasks[0], is_async=True)) == BLOCKED
+        yield caller.task_return()
+
+    def starts() -> Core:
+        subtasks.append((yield start()) >> 4)
+        yield caller.task_return()
+
+    world.call(caller.lift(starts))
+    ask = callee.lower(caller.lift(cancels))
+
+    def through() -> Core:
+        yield ask()
+        world.log.append("back")
+        yield callee.task_return()
+
+    world.call(callee.lift(through))
+    assert world.log == ["back", TASK_CANCELLED]

@@ -237,13 +237,8 @@ def built_ins(guest: Guest) -> dict[str, Callable[[], Any]]:
     inst, options = guest.inst, guest.options()
     runtime = RuntimeResource("r", inst)
     threads = {
-        name: guest.blocking(getattr(canon, name), 99)
-        for name in (
-            "canon_thread_suspend_then_resume",
-            "canon_thread_yield_then_resume",
-            "canon_thread_suspend_then_promote",
-            "canon_thread_yield_then_promote",
-        )
+        name: guest.switch(name, 99)
+        for name in ("suspend_then_resume", "yield_then_resume", "suspend_then_promote", "yield_then_promote")
     }
     copies = {
         f"{operation} {t}": made
@@ -281,7 +276,7 @@ def built_ins(guest: Guest) -> dict[str, Callable[[], Any]]:
             guest.thread(), FakeTable(None), THREAD_START, 0, 0
         ),
         "thread.resume-later": lambda: canon.canon_thread_resume_later(guest.thread(), 99),
-        "thread.suspend": guest.blocking(canon.canon_thread_suspend),
+        "thread.suspend": guest.suspend(),
         "thread.yield": guest.yield_(),
         **threads,
         **copies,

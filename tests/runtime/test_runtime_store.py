@@ -274,7 +274,7 @@ def test_each_wait_is_explained(world: World) -> None:
         yield guest.read(BYTES, readable, 0, 4, is_async=False)
 
     def suspends() -> Core:
-        yield guest.blocking(canon.canon_thread_suspend)
+        yield guest.suspend()
 
     world.call(blocked(world, guest, gate))
     world.call(guest.lift(reads, name="reads"))

@@ -41,10 +41,10 @@ class Threads:
         return lambda: canon.canon_thread_resume_later(self.guest.thread(), index)
 
     def suspend(self) -> Any:
-        return self.guest.blocking(canon.canon_thread_suspend)
+        return self.guest.suspend()
 
     def call(self, name: str, index: int) -> Any:
-        return self.guest.blocking(getattr(canon, f"canon_thread_{name}"), index)
+        return self.guest.switch(name, index)
 
     def run(self, body: Any, **named: Any) -> Any:
         def core() -> Core:
