@@ -185,8 +185,8 @@ class Task:
             inst.cancel_queue.append(self)
 
     def retry_cancellation(self) -> None:
-        """A thread that waits where it can be cancelled learns of it as soon as the instance is free, if no event of its
-        own came first: it might wait for nothing else (as WebAssembly/component-model#707 settles)."""
+        """A thread that waits where it can be cancelled learns of it as soon as the instance is free: it might wait for
+        nothing else (WebAssembly/component-model#707)."""
         if self.state is PENDING_CANCEL:
             self.state = STARTED
             self.request_cancellation(None)

@@ -1,5 +1,5 @@
-"""Directives of WebAssembly/component-model's tests that contradict the specification of the same commit, which wins, or
-can't be carried out.
+"""Directives of WebAssembly/component-model's tests that contradict the specification of the same commit, which wins,
+or that can't be carried out.
 
 A directive is known by the last two parts of its file's path and by a digest of its text without white space, so that a
 waiver holds for it alone, and no longer when it is changed.

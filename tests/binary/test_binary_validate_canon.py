@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from component_bytes import component, name, section, types, u32, vec
-from validation_cases import check, encode, is_limit_of_wasmtime, refusal, wasmtime_refusal
+from validation_cases import encode, is_limit_of_wasmtime, refusal, wasmtime_refusal
 
 from p3host.binary.core_modules import module_type
 from p3host.binary.decoder import decode

@@ -20,7 +20,6 @@ from runtime_fakes import (
 )
 
 from p3host.errors import Exit, Trap
-from p3host.runtime import canon
 from p3host.runtime.resource import RuntimeResource
 from p3host.runtime.task import CANCELLED
 from p3host.types import OwnType
