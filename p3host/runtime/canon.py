@@ -469,7 +469,6 @@ def canon_error_context_debug_message(
     options: CanonicalOptions, store_message: Callable[[Any, Any, int], None], index: int, pointer: int
 ) -> None:
     message = get_error_context(options.inst, index).debug_message
-    trap_if(pointer % 4, f"the buffer for a debug message at {pointer:#x} is not aligned to 4")
     store_message(options, message, pointer)
 
 
