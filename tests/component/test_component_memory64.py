@@ -151,7 +151,9 @@ CODE = """
     (func (export "context") (param $value i64) (result i64) (call $set (local.get $value)) (call $get))
     (func (export "explain") (param $context i32) (param $at i64) (result i64)
       (call $message (local.get $context) (local.get $at))
-      (local.get $at))
+      (i64.store (i64.const 64) (i64.load (local.get $at)))
+      (i64.store (i64.const 72) (i64.load offset=8 (local.get $at)))
+      (i64.const 64))
     (func (export "complain") (param $at i64) (param $length i64) (result i32)
       (call $context-new (local.get $at) (local.get $length)))"""
 EXPORTS = f"""
@@ -197,7 +199,7 @@ async def test_context_slots_have_64_bits() -> None:
 async def test_error_context_is_made_and_read() -> None:
     async with guest().instantiate() as instance:
         assert (await instance.exports.complain("bad")).debug_message == "bad"
-        assert await instance.exports.explain(ErrorContext("worse"), 64) == "worse"
+        assert await instance.exports.explain(ErrorContext("worse"), 128) == "worse"
 
 
 @pytest.mark.parametrize(

@@ -209,12 +209,12 @@ def test_an_error_context_keeps_its_message(world: World) -> None:
     options = guest.options()
     index = canon.canon_error_context_new(options, ABI, 0, 4)
     store = compile_store(PrimitiveType.STRING, ABI)
-    canon.canon_error_context_debug_message(options, store, index, 64)
+    canon.canon_error_context_debug_message(options, ABI, store, index, 64)
     pointer, length = guest.memory.u32(64), guest.memory.u32(68)
     assert guest.memory.data[pointer : pointer + length] == b"oops"
     for wrong in (66, 4092, 1 << 31):
         with pytest.raises(Trap):
-            canon.canon_error_context_debug_message(options, store, index, wrong)
+            canon.canon_error_context_debug_message(options, ABI, store, index, wrong)
     canon.canon_error_context_drop(guest.inst, index)
     with pytest.raises(Trap, match="unknown handle"):
         canon.canon_error_context_drop(guest.inst, index)
@@ -270,7 +270,7 @@ def built_ins(guest: Guest) -> dict[str, Callable[[], Any]]:
         "waitable.join": guest.join(99, 0),
         "error-context.new": lambda: canon.canon_error_context_new(options, ABI, 0, 0),
         "error-context.drop": lambda: canon.canon_error_context_drop(inst, 99),
-        "error-context.debug-message": lambda: canon.canon_error_context_debug_message(options, None, 99, 0),
+        "error-context.debug-message": lambda: canon.canon_error_context_debug_message(options, ABI, None, 99, 0),
         "thread.index": lambda: canon.canon_thread_index(guest.thread()),
         "thread.new-indirect": lambda: canon.canon_thread_new_indirect(
             guest.thread(), FakeTable(None), THREAD_START, 0, 0
