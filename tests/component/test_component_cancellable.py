@@ -24,7 +24,8 @@ CANONS: Canons = {
 CODE = """
     (global $told (mut i32) (i32.const 0))
     (func $acknowledge (global.set $told (i32.add (global.get $told) (i32.const 1))) (call $task-cancel))
-    (func (export "wait") (call $began) (if (i32.ne (call $wait (call $set-new) (i32.const 8)) (i32.const 6)) (then unreachable))
+    (func (export "wait") (call $began)
+      (if (i32.ne (call $wait (call $set-new) (i32.const 8)) (i32.const 6)) (then unreachable))
       (call $acknowledge))
     (func (export "poll") (call $began)
       (loop $on
@@ -32,7 +33,9 @@ CODE = """
         (br_if $on (i32.ne (call $poll (call $set-new) (i32.const 8)) (i32.const 6))))
       (call $acknowledge))
     (func (export "yield") (call $began) (loop $on (br_if $on (i32.eqz (call $yield)))) (call $acknowledge))
-    (func (export "suspend") (call $began) (if (i32.ne (call $suspend) (i32.const 1)) (then unreachable)) (call $acknowledge))
+    (func (export "suspend") (call $began)
+      (if (i32.ne (call $suspend) (i32.const 1)) (then unreachable))
+      (call $acknowledge))
     (func (export "told") (result i32) (global.get $told))"""
 NAMES = ["wait", "poll", "yield", "suspend"]
 EXPORTS = "\n".join(map(stackful_export, NAMES)) + "\n" + sync_export("told", result="u32")
