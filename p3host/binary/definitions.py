@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from ..records import Record
-from ..types import CoreExternType, CoreFuncType, CoreValType, PrimitiveType, StringEncoding
+from ..types import Attributes, CoreExternType, CoreFuncType, CoreValType, PrimitiveType, StringEncoding
 
 
 class CoreSort(Enum):
@@ -263,9 +263,7 @@ class ExternName(Record):
     """An import's or export's name with its attributes."""
 
     name: str
-    implements: str | None = None
-    version_suffix: str | None = None
-    external_id: str | None = None
+    attributes: Attributes | None = None
 
 
 class ExternDesc(Record):
