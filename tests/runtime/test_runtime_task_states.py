@@ -51,7 +51,7 @@ TABLE: list[tuple[str, str, list[Any] | str]] = [
 @pytest.mark.parametrize(("state", "operation", "outcome"), TABLE)
 @pytest.mark.parametrize("requested_again", [False, True])
 def test_task(state: str, operation: str, outcome: list[Any] | str, requested_again: bool) -> None:
-    """The caller may ask for a cancellation again, which the host's does when it is cancelled twice: nothing changes."""
+    """A caller that asks for the cancellation again, as a host that is cancelled twice does, changes nothing."""
     world = World()
     guest = world.guest()
     set_index = guest.set_new()()

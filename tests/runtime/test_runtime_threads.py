@@ -252,6 +252,47 @@ def test_only_a_suspended_thread_can_be_resumed(threads: Threads, name: str, sta
 
 
 @pytest.mark.parametrize("name", ["suspend_then_promote", "yield_then_promote"])
+@pytest.mark.parametrize("state", ["itself", "new", "suspended", "waiting", "ready", "waiting for what is there"])
+def test_only_a_thread_that_is_ready_is_promoted(threads: Threads, name: str, state: str) -> None:
+    """Any other stays as it is, and the one that asks suspends itself or yields all the same."""
+    guest, gate, log = threads.guest, HostImport(threads.world.store), threads.world.log
+    call = guest.lower(gate, is_async=True)
+
+    def worker(argument: int) -> Core:
+        if state == "suspended":
+            yield guest.suspend()
+        if state.startswith("waiting"):
+            yield guest.set_wait(argument)
+        log.append("other")
+
+    def third(argument: int) -> None:
+        log.append("third")
+
+    threads.table = FakeTable(worker, third)
+
+    def body() -> Core:
+        set_index = yield guest.set_new()
+        yield guest.join((yield call()) >> 4, set_index)
+        index = yield threads.new(set_index)
+        if state in ("suspended", "waiting", "waiting for what is there"):
+            yield threads.resume_later(index)
+            yield guest.yield_()
+        yield threads.resume_later((yield threads.new(0, func_index=1)))
+        if state == "ready":
+            yield threads.resume_later(index)
+        if state == "waiting for what is there":
+            gate.calls[0].on_resolve(None)
+        yield threads.call(name, threads.main if state == "itself" else index)
+        log.append("went on")
+
+    threads.run(body)
+    assert threads.world.store.trap is None
+    is_ready = state in ("ready", "waiting for what is there")
+    goes_on = name == "yield_then_promote"
+    assert log == [*(["other"] if is_ready else []), "third", *(["went on"] if goes_on else [])]
+
+
+@pytest.mark.parametrize("name", ["suspend_then_promote", "yield_then_promote"])
 def test_promoting_an_unknown_thread_traps(threads: Threads, name: str) -> None:
     def body() -> Core:
         yield threads.call(name, 99)
