@@ -330,22 +330,33 @@ class TypeExtern(Record):
     bound: Literal["eq", "sub"] = "eq"
 
 
+class Attributes(Record):
+    """What is said of an import or export beside its name and its type; it doesn't count when types are compared."""
+
+    implements: str | None = None
+    version_suffix: str | None = None
+    external_id: str | None = None
+
+
 class InstanceType(Record):
     """The exports of an instance, in order. `resources` are the resource types that this type leaves abstract: each
-    use of the type stands for fresh ones."""
+    use of the type stands for fresh ones. `attributes` has the names that have some."""
 
     exports: Mapping[str, ExternType]
     resources: tuple[ResourceType, ...] = ()
+    attributes: Mapping[str, Attributes] = field(default_factory=dict, compare=False)
 
 
 class ComponentType(Record):
-    """Imports and exports in order. `import_resources` are bound by what is imported, `resources` made anew by each
-    instantiation."""
+    """Imports and exports in order, and the attributes of those that have some. `import_resources` are bound by what is
+    imported, `resources` made anew by each instantiation."""
 
     imports: Mapping[str, ExternType]
     exports: Mapping[str, ExternType]
     import_resources: tuple[ResourceType, ...] = ()
     resources: tuple[ResourceType, ...] = ()
+    import_attributes: Mapping[str, Attributes] = field(default_factory=dict, compare=False)
+    export_attributes: Mapping[str, Attributes] = field(default_factory=dict, compare=False)
 
 
 DefinedType: TypeAlias = ValType | ResourceType | FuncType | InstanceType | ComponentType

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from ..records import Record
-from ..types import CoreExternType, CoreFuncType, CoreValType, PrimitiveType, StringEncoding
+from ..types import Attributes, CoreExternType, CoreFuncType, CoreValType, PrimitiveType, StringEncoding
 
 
 class CoreSort(Enum):
@@ -263,9 +263,7 @@ class ExternName(Record):
     """An import's or export's name with its attributes."""
 
     name: str
-    implements: str | None = None
-    version_suffix: str | None = None
-    external_id: str | None = None
+    attributes: Attributes | None = None
 
 
 class ExternDesc(Record):
@@ -419,7 +417,7 @@ class CanonBuiltin(Definition):
     result: ValTypeRef | None = None  # `task.return`
     options: CanonOptions = CanonOptions()
     is_async: bool = False  # the cancels' `async?`
-    cancellable: bool = False  # `cancel?`, which today's specification still decodes
+    cancellable: bool = False  # `cancel?`, which has left the language: validation refuses it
     memory: int | None = None  # `waitable-set.wait` and `poll`
     core_type: CoreValType | None = None  # `context.get` and `context.set`
     immediate: int | None = None  # the index of `context.get` and `context.set`, the table of `thread.new-indirect`

@@ -11,6 +11,7 @@ from typing import Literal
 
 from ..errors import DecodeError
 from ..types import (
+    Attributes,
     BorrowType,
     ComponentType,
     CompoundType,
@@ -123,6 +124,7 @@ class ExternNames:
     visible: VisibleTypes | None = None
     names_resources: bool = True
     externs: dict[str, ExternType] = field(default_factory=dict)
+    attributes: dict[str, Attributes] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     resources: dict[str, ResourceType] = field(default_factory=dict)
 
@@ -131,7 +133,9 @@ class ExternNames:
             self.table.charge(len(extern.type.parts()), offset)  # a named type is a copy
         try:
             parts = parse_extern_name(name.name)
-            check_attributes(name, parts, extern)
+            if name.attributes is not None:
+                check_attributes(name.attributes, parts, extern)
+                self.attributes[name.name] = name.attributes
             self.check_annotation(name.name, parts, extern)
         except ValueError as error:
             raise DecodeError(f"{self.direction} name `{name.name}` is not valid: {error}", offset) from None
@@ -185,15 +189,15 @@ class ExternNames:
             raise ValueError(f"the function does not match the expected resource name `{names[0]}`")
 
 
-def check_attributes(name: ExternName, parts: ExternNameParts, extern: ExternType) -> None:
-    if name.implements is not None:
-        if parse_extern_name(name.implements).kind != "interface":
-            raise ValueError(f"`implements` must be an interface name, not `{name.implements}`")
+def check_attributes(attributes: Attributes, parts: ExternNameParts, extern: ExternType) -> None:
+    if attributes.implements is not None:
+        if parse_extern_name(attributes.implements).kind != "interface":
+            raise ValueError(f"`implements` must be an interface name, not `{attributes.implements}`")
         if not isinstance(extern, InstanceType):
             raise ValueError("only instances can have an `implements` attribute")
         if parts.kind != "label":
             raise ValueError("a name with `implements` must be a plain name")
-    if name.version_suffix is not None:
+    if attributes.version_suffix is not None:
         if parts.kind != "interface":
             raise ValueError("only an interface name can have a `versionsuffix`")
-        restore_version(parts, name.version_suffix)
+        restore_version(parts, attributes.version_suffix)

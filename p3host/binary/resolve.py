@@ -280,7 +280,7 @@ def instance_type(scope: TypeScope, definition: InstanceTypeDef, offset: int) ->
             resources += fresh_resources(extern)
         else:
             declare(inner, declaration)
-    t = InstanceType(exports.externs, tuple(resources))
+    t = InstanceType(exports.externs, tuple(resources), exports.attributes)
     scope.table.check_nesting(t, offset)
     return t
 
@@ -301,7 +301,14 @@ def component_type(scope: TypeScope, definition: ComponentTypeDef, offset: int) 
             (import_resources if is_import else resources).extend(fresh_resources(extern))
         else:
             declare(inner, declaration)
-    t = ComponentType(imports.externs, exports.externs, tuple(import_resources), tuple(resources))
+    t = ComponentType(
+        imports.externs,
+        exports.externs,
+        tuple(import_resources),
+        tuple(resources),
+        imports.attributes,
+        exports.attributes,
+    )
     scope.table.check_nesting(t, offset)
     return t
 

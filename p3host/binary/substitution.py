@@ -83,7 +83,7 @@ class Substitution:
                 exports = {name: self(extern) for name, extern in t.exports.items()}
                 if all(exports[name] is extern for name, extern in t.exports.items()):
                     return t
-                return InstanceType(exports, tuple(map(self, t.resources)))
+                return InstanceType(exports, tuple(map(self, t.resources)), t.attributes)
             case ComponentType():
                 imports = {name: self(extern) for name, extern in t.imports.items()}
                 exports = {name: self(extern) for name, extern in t.exports.items()}
@@ -91,7 +91,9 @@ class Substitution:
                     exports[name] is extern for name, extern in t.exports.items()
                 ):
                     return t
-                return ComponentType(imports, exports, t.import_resources, t.resources)
+                return ComponentType(
+                    imports, exports, t.import_resources, t.resources, t.import_attributes, t.export_attributes
+                )
             case _:
                 raise AssertionError(t)
 

@@ -247,13 +247,14 @@ class Validator:
         for resource in component.resources:
             substitution.bind_resource(resource, ResourceType(resource.name))
         self.spaces.count_instances(component, offset)
-        return InstanceType({name: substitution(extern) for name, extern in component.exports.items()})
+        exports = {name: substitution(extern) for name, extern in component.exports.items()}
+        return InstanceType(exports, attributes=component.export_attributes)
 
     def inline_exports(self, definition: InlineExports) -> InstanceType:
         exports = ExternNames("export", self.table, names_resources=False)
         for name, target in definition.exports:
             exports.add(name, self.spaces.extern(target, definition.offset), definition.offset)
-        return InstanceType(exports.externs)
+        return InstanceType(exports.externs, attributes=exports.attributes)
 
     # Imports and exports
 
@@ -306,7 +307,14 @@ class Validator:
         known = dict.fromkeys(self.import_resources)
         count = len(known)
         exports = close(self.exports.externs, substitution, known)
-        return ComponentType(imports, exports, tuple(self.import_resources), tuple(known)[count:])
+        return ComponentType(
+            imports,
+            exports,
+            tuple(self.import_resources),
+            tuple(known)[count:],
+            self.imports.attributes,
+            self.exports.attributes,
+        )
 
 
 def close(
@@ -319,7 +327,7 @@ def close(
         image = substitution(extern)
         if isinstance(image, InstanceType):
             substitution.table.charge(len(image.exports), substitution.offset)
-            image = InstanceType(close(image.exports, substitution, known))
+            image = InstanceType(close(image.exports, substitution, known), attributes=image.attributes)
         elif isinstance(image, TypeExtern) and isinstance(resource := image.type, ResourceType):
             image = TypeExtern(resource, "eq" if resource in known else "sub")
             known[resource] = None

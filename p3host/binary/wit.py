@@ -14,6 +14,7 @@ from itertools import chain
 from typing import TypeAlias
 
 from ..types import (
+    Attributes,
     BorrowType,
     ComponentType,
     EnumType,
@@ -38,7 +39,7 @@ from ..types import (
     ValType,
     VariantType,
 )
-from .names import ExternNameParts, is_label, parse_extern_name, parse_interface_name
+from .names import ExternNameParts, is_label, parse_extern_name, parse_interface_name, restore_version
 
 DeclaredType: TypeAlias = ResourceType | NamedType
 """The types that WIT refers to by name alone."""
@@ -58,9 +59,12 @@ class Scope:
     names: dict[DeclaredType, list[str]] = field(default_factory=dict)
     interface: str | None = None
     uses: dict[str, dict[str, str]] = field(default_factory=dict)  # by interface: names here to names there
+    attributes: dict[str, Attributes] = field(default_factory=dict)
 
-    def add(self, externs: Mapping[str, ExternType]) -> None:
+    def add(self, externs: Mapping[str, ExternType], attributes: Mapping[str, Attributes]) -> None:
         for name, extern in externs.items():
+            if name not in self.externs and name in attributes:
+                self.attributes[name] = attributes[name]
             self.externs.setdefault(name, extern)
             if isinstance(extern, TypeExtern) and isinstance(extern.type, DeclaredType):
                 self.names.setdefault(extern.type, []).append(name)
@@ -86,16 +90,20 @@ class WitPrinter:
     """Prints one component type. `origins` tells by which interfaces, and by what names there, a type is exported."""
 
     def __init__(self, component_type: ComponentType) -> None:
-        self.component_type = component_type
         self.world = Scope()
         self.interfaces: dict[str, Scope] = {}
         self.origins: dict[DeclaredType, list[tuple[str, str]]] = {}
-        for externs in (component_type.imports, component_type.exports):
-            self.world.add(externs)
+        t = component_type
+        self.imports = with_full_names(t.imports, t.import_attributes)
+        self.exports = with_full_names(t.exports, t.export_attributes)
+        for externs, attributes in (self.imports, self.exports):
+            self.world.add(externs, attributes)
             for name, extern in externs.items():
-                if isinstance(extern, InstanceType) and parse_extern_name(name).kind == "interface":
-                    self.interfaces.setdefault(name, Scope(interface=name)).add(extern.exports)
-                    self.note_origins(name, extern)
+                interface = interface_of(name, attributes)
+                if isinstance(extern, InstanceType) and interface is not None:
+                    scope = self.interfaces.setdefault(interface, Scope(interface=interface))
+                    scope.add(extern.exports, extern.attributes)
+                    self.note_origins(interface, extern)
 
     def note_origins(self, interface: str, instance: InstanceType) -> None:
         for name, extern in instance.exports.items():
@@ -113,21 +121,29 @@ class WitPrinter:
         return "\n\n".join(sections) + "\n"
 
     def world_items(self) -> list[str]:
-        t = self.component_type
         types = self.type_items(self.world)
-        imports = [self.world_item("import", name, extern) for name, extern in t.imports.items()]
-        exports = [self.world_item("export", name, extern) for name, extern in t.exports.items()]
+        imports = self.world_items_of("import", *self.imports)
+        exports = self.world_items_of("export", *self.exports)
         return paragraphs(self.use_items(self.world), types, [lines(imports), lines(exports)])
 
-    def world_item(self, direction: str, name: str, extern: ExternType) -> str:
+    def world_items_of(
+        self, direction: str, externs: Mapping[str, ExternType], attributes: Mapping[str, Attributes]
+    ) -> list[str]:
+        return [
+            with_external_id(self.world_item(direction, name, extern, interface_of(name, attributes)), name, attributes)
+            for name, extern in externs.items()
+        ]
+
+    def world_item(self, direction: str, name: str, extern: ExternType, interface: str | None) -> str:
         parts = parse_extern_name(name)
         if isinstance(extern, TypeExtern) or (isinstance(extern, FuncType) and self.is_member(self.world, parts)):
             return ""
         if isinstance(extern, InstanceType):
-            if parts.kind == "interface":
-                return f"{direction} {interface_path(parts)};"
+            if interface is not None:
+                path = interface_path(parse_interface_name(interface))
+                return f"{direction} {path};" if parts.kind == "interface" else f"{direction} {escape(name)}: {path};"
             scope = Scope()
-            scope.add(extern.exports)
+            scope.add(extern.exports, extern.attributes)
             return braces(f"{direction} {escape(name)}: interface", self.items(scope))
         if isinstance(extern, FuncType) and parts.kind == "label":
             return f"{direction} {escape(name)}: {self.func(self.world, extern)};"
@@ -141,9 +157,10 @@ class WitPrinter:
             if isinstance(extern, TypeExtern) or self.is_member(scope, parts):
                 continue
             if isinstance(extern, FuncType) and parts.kind == "label":
-                functions.append(f"{escape(name)}: {self.func(scope, extern)};")
+                item = f"{escape(name)}: {self.func(scope, extern)};"
             else:
-                functions.append(f"// {name}: {what(extern)}")
+                item = f"// {name}: {what(extern)}"
+            functions.append(with_external_id(item, name, scope.attributes))
         return paragraphs(self.use_items(scope), types, [lines(functions)])
 
     def use_items(self, scope: Scope) -> list[str]:
@@ -161,7 +178,7 @@ class WitPrinter:
         items = []
         for name, extern in scope.externs.items():
             if isinstance(extern, TypeExtern):
-                items.append(self.type_item(scope, name, extern))
+                items.append(with_external_id(self.type_item(scope, name, extern), name, scope.attributes))
         return items
 
     def type_item(self, scope: Scope, name: str, extern: TypeExtern) -> str:
@@ -215,7 +232,7 @@ class WitPrinter:
         for member, extern in scope.externs.items():
             parts = parse_extern_name(member)
             if parts.resource == name and isinstance(extern, FuncType):
-                members.append(self.member(scope, parts, extern))
+                members.append(with_external_id(self.member(scope, parts, extern), member, scope.attributes))
         return braces(f"resource {escape(name)}", members) if members else f"resource {escape(name)};"
 
     def member(self, scope: Scope, parts: ExternNameParts, func: FuncType) -> str:
@@ -288,6 +305,41 @@ class WitPrinter:
         if origins:
             return escape(scope.use(*next((o for o in origins if o[1] == t.name), origins[0])))
         return escape(t.name or "anonymous")
+
+
+def with_full_names(
+    externs: Mapping[str, ExternType], attributes: Mapping[str, Attributes]
+) -> tuple[Mapping[str, ExternType], Mapping[str, Attributes]]:
+    """Both by names in which interfaces have all of their version."""
+    full = {
+        name: f"{parts.unversioned}@{restore_version(parts, given.version_suffix)}"
+        for name, given in attributes.items()
+        if given.version_suffix is not None and (parts := parse_interface_name(name))
+    }
+    if not full:
+        return externs, attributes
+    return (
+        {full.get(name, name): extern for name, extern in externs.items()},
+        {full.get(name, name): given for name, given in attributes.items()},
+    )
+
+
+def interface_of(name: str, attributes: Mapping[str, Attributes]) -> str | None:
+    """The name of the interface that an instance with this name, or with these attributes, is of."""
+    if parse_extern_name(name).kind == "interface":
+        return name
+    return attributes[name].implements if name in attributes else None
+
+
+def with_external_id(item: str, name: str, attributes: Mapping[str, Attributes]) -> str:
+    external_id = attributes[name].external_id if name in attributes else None
+    return item if external_id is None or not item else f"@external-id({quoted(external_id)})\n{item}"
+
+
+def quoted(text: str) -> str:
+    """A string literal, as core WebAssembly's text format has them."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\u{{{ord(c):x}}}" for c in escaped) + '"'
 
 
 def what(extern: ExternType) -> str:

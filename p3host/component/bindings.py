@@ -283,10 +283,11 @@ def error_context_new(program: Program, item: BuiltinCanon, host_resource: Calla
 
 def error_context_debug_message(program: Program, item: BuiltinCanon, host_resource: Callable[[int], bool]) -> Made:
     options_index = item.options
-    store_message = compile_store(PrimitiveType.STRING, program.options[options_index].abi)
+    abi = program.options[options_index].abi
+    store_message = compile_store(PrimitiveType.STRING, abi)
 
     def call(store: Store, index: int, pointer: int) -> None:
-        canon.canon_error_context_debug_message(store.options[options_index], store_message, index, pointer)
+        canon.canon_error_context_debug_message(store.options[options_index], abi, store_message, index, pointer)
 
     return call, False
 

@@ -35,7 +35,7 @@ from .program import (
 if TYPE_CHECKING:
     from ..engine import CoreInstance, Machine
 
-DESTRUCTOR_TYPE = FuncType((("rep", PrimitiveType.U32),), None)
+DESTRUCTOR_TYPE = FuncType((("rep", PrimitiveType.U64),), None)  # of a representation of 32 bits, too
 
 
 class Linked:

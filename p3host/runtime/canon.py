@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..abi.context import Memory
+from ..abi.layout import pointer_size
+from ..abi.memory import aligned_view
 from ..abi.options import AbiOptions
 from ..abi.strings import load_string
 from ..errors import Trap, trap_if
@@ -462,10 +464,11 @@ def get_error_context(inst: ComponentInstance, index: int) -> ErrorContext:
 
 
 def canon_error_context_debug_message(
-    options: CanonicalOptions, store_message: Callable[[Any, Any, int], None], index: int, pointer: int
+    options: CanonicalOptions, abi: AbiOptions, store_message: Callable[[Any, Any, int], None], index: int, pointer: int
 ) -> None:
     message = get_error_context(options.inst, index).debug_message
-    trap_if(pointer % 4, f"the buffer for a debug message at {pointer:#x} is not aligned to 4")
+    size = pointer_size(abi.pointer)
+    aligned_view(options, pointer, size, 2 * size, "the place for a debug message")
     store_message(options, message, pointer)
 
 

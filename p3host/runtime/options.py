@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .thread import CoreFunc
 
 
+MAX_I32 = 0xFFFF_FFFF
+
+
 def nothing() -> None:
     pass
 
@@ -189,6 +192,8 @@ class CanonicalOptions:
             scope.borrow(given)
             if resource.impl is self.inst:
                 assert isinstance(rep, int)
+                if rep > MAX_I32:
+                    raise Trap(f"a borrow is passed in an i32, which has no room for the representation {rep:#x}")
                 return rep
         scope.num_borrows += 1
         return self.give(ResourceHandle(resource, rep, own=False, borrow_scope=scope))

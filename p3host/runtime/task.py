@@ -169,9 +169,8 @@ class Task:
         if self.state is not STARTED:
             return
         inst = self.inst
-        candidates = [thread for thread in self.threads if thread.cancellable and not thread.running]
-        if self.func.needs_exclusive and inst.exclusive_thread not in (None, self.implicit_thread):
-            candidates = [thread for thread in candidates if thread is not self.implicit_thread]
+        waiting = [thread for thread in self.threads if thread.cancellable and not thread.running]
+        candidates = [thread for thread in waiting if not thread.wants_exclusive or inst.exclusive_thread is None]
         if candidates and inst.may_enter_from(caller):
             self.state = CANCEL_DELIVERED
             choose = inst.store.choose
@@ -179,14 +178,16 @@ class Task:
             entered = inst.enter_from(caller)
             thread.resume(True)
             inst.store.when_thawed_leave(entered)
-        else:
-            self.state = PENDING_CANCEL
-            if caller is None and self.implicit_thread.cancellable:
-                inst.cancel_queue.append(self)
+            return
+        self.state = PENDING_CANCEL
+        if candidates:
+            inst.store.post(None, self.retry_cancellation)
+        elif waiting:
+            inst.cancel_queue.append(self)
 
     def retry_cancellation(self) -> None:
-        """The host may choose when it asks for a cancellation. So where it could not be delivered as another task was
-        inside, the host asks again when that one has left, unless a cancellation point came first."""
+        """A thread that waits where it can be cancelled learns of it as soon as the instance is free: it might wait for
+        nothing else (WebAssembly/component-model#707)."""
         if self.state is PENDING_CANCEL:
             self.state = STARTED
             self.request_cancellation(None)

@@ -31,19 +31,21 @@ CANCELLABLE = (
 )
 DONUT = (
     "a call between a parent and its child enters only the instances that the caller is not in (may_enter_from), so "
-    "going back and forth between the two is no re-entrance; where the test's function runs, it is `unreachable`"
+    "going back and forth between the two is no re-entrance; where the test's function runs, it is `unreachable` "
+    "(WebAssembly/component-model#705 removes the test)"
 )
 BLOCKING_CALL = (
     "a synchronous call of an async function traps only if it blocks (the end of canon_lift), not beforehand: the "
-    "callee is entered, and is `unreachable`"
+    "callee is entered, and is `unreachable` (WebAssembly/component-model#696 changes the test)"
 )
 BLOCKING_COPY = (
     "a synchronous built-in traps only if it blocks, not beforehand: it looks its handle up first, and the test gives "
-    "one that does not exist"
+    "one that does not exist (WebAssembly/component-model#696 changes the test)"
 )
 EXCLUSIVE = (
-    "a callback function that blocks within a synchronous built-in keeps its instance exclusively, so the second call "
-    "is in the state STARTING (has_backpressure), where the test demands STARTED"
+    "a callback function that blocks within a synchronous built-in keeps its instance exclusively, and no thread but "
+    "the caller's goes on until it blocks; so the second call is in the state STARTING (has_backpressure), where the "
+    "test demands STARTED"
 )
 
 WAIVERS = (

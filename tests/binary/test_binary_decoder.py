@@ -77,6 +77,7 @@ from p3host.binary.definitions import (
 from p3host.binary.reader import MAX_NESTING
 from p3host.errors import DecodeError
 from p3host.types import (
+    Attributes,
     CoreFuncType,
     CoreGlobalType,
     CoreMemoryType,
@@ -291,7 +292,7 @@ def test_malformed_core_type(encoded: bytes, message: str) -> None:
         (10, b"\0" + name("v") + b"\2\0\2", Import(ExternName("v"), ValueDesc(2, None))),
         (10, b"\0" + name("v") + b"\2\1\x73", Import(ExternName("v"), ValueDesc(None, STRING))),
         (10, b"\2" + name("i") + vec(b"\2" + name("☃"), b"\1" + name(".1"), b"\0" + name("a:b/c")) + b"\5\2",
-         Import(ExternName("i", implements="a:b/c", version_suffix=".1", external_id="☃"),
+         Import(ExternName("i", Attributes(implements="a:b/c", version_suffix=".1", external_id="☃")),
                 ExternDesc(Sort.INSTANCE, 2))),
         (11, b"\0" + name("f") + b"\1\2\0", Export(ExternName("f"), SortIndex(Sort.FUNC, 2), None)),
         (11, b"\0" + name("m") + b"\0\x11\2\1\0\x11\3",

@@ -6,6 +6,8 @@ import pytest
 from component_bytes import component, name, section, types, vec
 from validation_cases import encode, is_limit_of_wasmtime, refusal, type_of, wasmtime_refusal
 
+from p3host.types import Attributes, InstanceType
+
 A = '(import "a" (type $a (sub resource)))'
 
 INVALID = {
@@ -233,3 +235,26 @@ def test_types_of_imports_and_exports_have_external_names(definitions: str, vali
 def test_import_that_must_equal_a_local_resource_is_refused() -> None:
     data = encode('(component (type $r (resource (rep i32))) (import "x" (type (eq $r))))')
     assert "type not valid to be used as import `x`" in refusal(data)
+
+
+def test_attributes_stay_with_their_names() -> None:
+    """Also where a component's exports become an instance's, and where resources are made fresh."""
+    text = """(component
+      (import "i" (implements "a:b/c") (external-id "I")
+        (instance $i (export "r" (external-id "R") (type (sub resource))) (export "f" (external-id "F") (func))))
+      (export "j" (external-id "J") (instance $i))
+      (component $C
+        (import "f" (func $f))
+        (export "g" (external-id "G") (func $f)))
+      (alias export $i "f" (func $f))
+      (instance $c (instantiate $C (with "f" (func $f))))
+      (export "k" (instance $c)))"""
+    t = type_of(text)
+    inner = {"r": Attributes(external_id="R"), "f": Attributes(external_id="F")}
+    assert t.import_attributes == {"i": Attributes(implements="a:b/c", external_id="I")}
+    assert t.export_attributes == {"j": Attributes(external_id="J")}
+    for instance in (t.imports["i"], t.exports["j"]):
+        assert isinstance(instance, InstanceType)
+        assert instance.attributes == inner
+    assert isinstance(made := t.exports["k"], InstanceType)
+    assert made.attributes == {"g": Attributes(external_id="G")}

@@ -4,6 +4,7 @@ import pytest
 
 from p3host.binary.wit import print_wit
 from p3host.types import (
+    Attributes,
     BorrowType,
     ComponentType,
     CoreMemoryType,
@@ -302,3 +303,102 @@ def test_equal_types_of_two_versions_of_an_interface_are_separate() -> None:
     text = wit({"a:b/c@0.2.0": instance, "a:b/c@0.3.0": instance})
     assert text.count("enum e {") == 2
     assert "use" not in text
+
+
+def test_an_instance_that_implements_an_interface_is_printed_by_its_name() -> None:
+    store = InstanceType({"get": FuncType((("key", STRING),), STRING)}, attributes={"get": Attributes(external_id="G")})
+    name = "wasi:keyvalue/store@1.2.0"
+    t = ComponentType(
+        {"users": store, "catalog": store},
+        {},
+        import_attributes={
+            "users": Attributes(implements=name, external_id='db "a"\\\n☃'),
+            "catalog": Attributes(implements=name),
+        },
+    )
+    assert (
+        print_wit(t, "w")
+        == r"""package root:component;
+
+world w {
+  @external-id("db \"a\"\\\u{a}☃")
+  import users: wasi:keyvalue/store@1.2.0;
+  import catalog: wasi:keyvalue/store@1.2.0;
+}
+
+package wasi:keyvalue@1.2.0 {
+  interface store {
+    @external-id("G")
+    get: func(key: string) -> string;
+  }
+}
+"""
+    )
+
+
+def test_external_ids_stand_before_what_they_are_of() -> None:
+    resource = ResourceType("r")
+    inner = InstanceType(
+        {"r": TypeExtern(resource, "sub"), "[static]r.f": FuncType((), None)},
+        attributes={"r": Attributes(external_id="R"), "[static]r.f": Attributes(external_id="R.f")},
+    )
+    named = {name: Attributes(external_id=name.upper()) for name in ("e", "f", "i")}
+    t = ComponentType(
+        {"e": TypeExtern(EnumType(("a",), "e"), "eq"), "f": FuncType((), None)},
+        {"i": inner},
+        import_attributes=named,
+        export_attributes=named,
+    )
+    assert (
+        print_wit(t, "w")
+        == """package root:component;
+
+world w {
+  @external-id("E")
+  enum e {
+    a,
+  }
+
+  @external-id("F")
+  import f: func();
+
+  @external-id("I")
+  export i: interface {
+    @external-id("R")
+    resource r {
+      @external-id("R.f")
+      f: static func();
+    }
+  }
+}
+"""
+    )
+
+
+def test_a_version_suffix_completes_the_version() -> None:
+    t = ComponentType(
+        {"a:b/c@1": InstanceType({}), "a:b/c@0.2": InstanceType({})},
+        {},
+        import_attributes={"a:b/c@1": Attributes(version_suffix=".2.3-rc.1", external_id="x")},
+    )
+    assert (
+        print_wit(t, "w")
+        == """package root:component;
+
+world w {
+  @external-id("x")
+  import a:b/c@1.2.3-rc.1;
+  import a:b/c@0.2.0;
+}
+
+package a:b@1.2.3-rc.1 {
+  interface c {
+  }
+}
+
+package a:b@0.2.0 {
+  interface c {
+  }
+}
+"""
+    )

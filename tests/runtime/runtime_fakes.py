@@ -163,6 +163,13 @@ class HostCaller:
         self.on_cancel(None)
 
 
+def tick(store: Store, action: Callable[[], None] | None = None) -> None:
+    """Runs what is ready. With a chooser, each tick takes one turn."""
+    store.tick(action)
+    while store.choose is not None and store.has_work and store.preempted is None:
+        store.tick()
+
+
 class HostImport:
     """A function of the host that answers when the test says so, or at once with `answer`."""
 
@@ -183,11 +190,11 @@ class HostImport:
     def resolve(self, value: Any = None, position: int = 0) -> None:
         call = self.calls[position]
         self.store.post(call, partial(call.on_resolve, value))
-        self.store.tick()
+        tick(self.store)
 
     def fail(self, error: BaseException) -> None:
         self.store.post(self.calls[0], partial(self.calls[0].on_fail, error))
-        self.store.tick()
+        tick(self.store)
 
 
 class World:
@@ -204,11 +211,11 @@ class World:
 
     def call(self, func: FuncInst, *args: Any) -> HostCaller:
         caller = HostCaller(func, *args)
-        self.store.tick(caller.begin)
+        tick(self.store, caller.begin)
         return caller
 
     def cancel(self, caller: HostCaller) -> None:
-        self.store.tick(caller.cancel)
+        tick(self.store, caller.cancel)
 
     def waits(self) -> list[str]:
         """Who waits for what."""
@@ -339,6 +346,13 @@ class Guest:
 
     def yield_(self) -> Callable[[], Any]:
         return self.blocking(canon.canon_thread_yield)
+
+    def suspend(self) -> Callable[[], Any]:
+        return self.blocking(canon.canon_thread_suspend)
+
+    def switch(self, name: str, index: int) -> Callable[[], Any]:
+        """`name` is `suspend_then_resume` and the like."""
+        return self.blocking(getattr(canon, f"canon_thread_{name}"), index)
 
     def new(self, t: StreamType | FutureType) -> Callable[[], Any]:
         """Gives the indices of the readable and the writable end."""

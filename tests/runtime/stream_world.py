@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
-from runtime_fakes import U8, U32, Core, FakeMemory, Guest, HostImport, World, end_kind
+from runtime_fakes import U8, U32, Core, FakeMemory, Guest, HostImport, World, end_kind, tick
 from stream_model import Channel, End, State
 
 from p3host.runtime import canon
+from p3host.runtime.choice import Choice
 from p3host.runtime.resource import Resource, ResourceHandle
 from p3host.runtime.stream import BLOCKED, CopyResult, CopyState, Reclaim, Shared, SharedFuture, SharedStream
 from p3host.runtime.waitable import EventCode, WaitableSet
@@ -106,7 +107,7 @@ class StreamWorld:
 
     def open(self, seed: int) -> None:
         self.random = Random(seed)
-        self.world = World(self.random.randrange)
+        self.world = World(self.choose)
         self.guests = {name: self.world.guest(name) for name in GUESTS}
         for guest in self.guests.values():
             guest.memory = FakeMemory(MEMORY)
@@ -130,6 +131,10 @@ class StreamWorld:
             self.make_set(name)
 
     # Elements
+
+    def choose(self, choice: Choice, options: Sequence[object]) -> int:
+        """Any order; a copy moves all that it can, as the model has it."""
+        return 0 if choice is Choice.AMOUNT else self.random.randrange(len(options))
 
     def type_of(self, channel: Channel) -> StreamType | FutureType:
         elem_type = self.own if channel.element == "own" else ELEMENTS[channel.element][0]
@@ -256,7 +261,7 @@ class StreamWorld:
         host.result, host.eager = None, eager
         copy = host.shared.read if end.reads else host.shared.write
         self.sound = False
-        self.world.store.tick(lambda: copy(None, buffer, host.on_copy, host.on_copy_done))
+        tick(self.world.store, lambda: copy(None, buffer, host.on_copy, host.on_copy_done))
         end.start(size, False)
         assert end.copy is not None
         if end.copy.result is not None:
@@ -331,13 +336,13 @@ class StreamWorld:
     def cancel_of_host(self, end: End) -> None:
         assert end.copy is not None
         if end.copy.result is None:
-            self.world.store.tick(self.host_ends[end].shared.cancel)
+            tick(self.world.store, self.host_ends[end].shared.cancel)
         self.look(end, cancelled=True)
 
     def drop_end(self, end: End) -> None:
         if end.holder == HOST:
             self.sound = False
-            self.world.store.tick(self.host_ends.pop(end).shared.drop)
+            tick(self.world.store, self.host_ends.pop(end).shared.drop)
         else:
             guest, index = self.guests[end.holder], self.indices[end]
             drop = guest.drop_readable if end.reads else guest.drop_writable

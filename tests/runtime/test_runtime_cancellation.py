@@ -16,7 +16,9 @@ from runtime_fakes import (
     blocker,
 )
 
-from p3host.runtime.task import CANCELLED
+from p3host.runtime.stream import BLOCKED
+from p3host.runtime.task import CANCELLED, SubtaskState
+from p3host.runtime.waitable import EventCode
 
 EXIT, YIELD, WAIT = 0, 1, 2
 NO_EVENT, TASK_CANCELLED = (0, 0, 0), (6, 0, 0)
@@ -192,3 +194,70 @@ def test_a_preempted_task_is_asked_to_cancel_after_it_has_gone_on(world: World) 
     assert world.store.preempted is not None
     world.cancel(caller)
     assert caller.results == [CANCELLED]
+
+
+def test_a_guests_cancellation_is_delivered_once_the_instance_is_free(world: World) -> None:
+    """The callee waits between callbacks, but another task holds its instance when its caller asks."""
+    callee, caller, gate = world.guest("callee"), world.guest("caller"), HostImport(world.store)
+
+    def waits() -> Core:
+        return WAIT | (yield callee.set_new()) << 4
+
+    def callback(*event: int) -> Core:
+        world.log.append(event)
+        yield callee.task_cancel()
+        return EXIT
+
+    call = caller.lower(callee.lift(waits, callback=callback), is_async=True)
+    holder = blocker(world, callee, "a", "sync", gate)
+
+    def body() -> Core:
+        index = (yield call()) >> 4
+        yield caller.lower(holder, is_async=True)()
+        assert (yield caller.subtask_cancel(index, is_async=True)) == BLOCKED
+        set_index = yield caller.set_new()
+        yield caller.join(index, set_index)
+        assert (yield caller.set_wait(set_index)) == EventCode.SUBTASK
+        world.log.append(caller.memory.u32(4))
+        yield caller.task_return()
+
+    cancelling = world.call(caller.lift(body))
+    assert world.log == ["a in"]
+    gate.resolve()
+    assert world.log == ["a in", "a out", TASK_CANCELLED, SubtaskState.CANCELLED_BEFORE_RETURNED]
+    assert cancelling.results == [None]
+
+
+def test_a_cancellation_by_one_that_the_callee_has_called_is_delivered_after_it_has_left(world: World) -> None:
+    """The instance can't be entered while it is on the stack (may_enter_from)."""
+    callee, caller = world.guest("callee"), world.guest("caller")
+    subtasks: list[int] = []
+
+    def waits() -> Core:
+        return WAIT | (yield callee.set_new()) << 4
+
+    def callback(*event: int) -> Core:
+        world.log.append(event)
+        yield callee.task_cancel()
+        return EXIT
+
+    start = caller.lower(callee.lift(waits, callback=callback), is_async=True)
+
+    def cancels() -> Core:
+        assert (yield caller.subtask_cancel(subtasks[0], is_async=True)) == BLOCKED
+        yield caller.task_return()
+
+    def starts() -> Core:
+        subtasks.append((yield start()) >> 4)
+        yield caller.task_return()
+
+    world.call(caller.lift(starts))
+    ask = callee.lower(caller.lift(cancels))
+
+    def through() -> Core:
+        yield ask()
+        world.log.append("back")
+        yield callee.task_return()
+
+    world.call(callee.lift(through))
+    assert world.log == ["back", TASK_CANCELLED]

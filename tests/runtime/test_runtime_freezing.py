@@ -188,7 +188,7 @@ def test_a_thread_that_is_switched_to_and_preempted_goes_on_first(world: World) 
 
     def body() -> Core:
         index = yield lambda: canon.canon_thread_new_indirect(guest.thread(), table, THREAD_START, 0, 0)
-        yield guest.blocking(canon.canon_thread_yield_then_resume, index)
+        yield guest.switch("yield_then_resume", index)
         world.log.append("main")
         yield guest.task_return()
 

@@ -209,12 +209,12 @@ def test_an_error_context_keeps_its_message(world: World) -> None:
     options = guest.options()
     index = canon.canon_error_context_new(options, ABI, 0, 4)
     store = compile_store(PrimitiveType.STRING, ABI)
-    canon.canon_error_context_debug_message(options, store, index, 64)
+    canon.canon_error_context_debug_message(options, ABI, store, index, 64)
     pointer, length = guest.memory.u32(64), guest.memory.u32(68)
     assert guest.memory.data[pointer : pointer + length] == b"oops"
     for wrong in (66, 4092, 1 << 31):
         with pytest.raises(Trap):
-            canon.canon_error_context_debug_message(options, store, index, wrong)
+            canon.canon_error_context_debug_message(options, ABI, store, index, wrong)
     canon.canon_error_context_drop(guest.inst, index)
     with pytest.raises(Trap, match="unknown handle"):
         canon.canon_error_context_drop(guest.inst, index)
@@ -237,13 +237,8 @@ def built_ins(guest: Guest) -> dict[str, Callable[[], Any]]:
     inst, options = guest.inst, guest.options()
     runtime = RuntimeResource("r", inst)
     threads = {
-        name: guest.blocking(getattr(canon, name), 99)
-        for name in (
-            "canon_thread_suspend_then_resume",
-            "canon_thread_yield_then_resume",
-            "canon_thread_suspend_then_promote",
-            "canon_thread_yield_then_promote",
-        )
+        name: guest.switch(name, 99)
+        for name in ("suspend_then_resume", "yield_then_resume", "suspend_then_promote", "yield_then_promote")
     }
     copies = {
         f"{operation} {t}": made
@@ -275,13 +270,13 @@ def built_ins(guest: Guest) -> dict[str, Callable[[], Any]]:
         "waitable.join": guest.join(99, 0),
         "error-context.new": lambda: canon.canon_error_context_new(options, ABI, 0, 0),
         "error-context.drop": lambda: canon.canon_error_context_drop(inst, 99),
-        "error-context.debug-message": lambda: canon.canon_error_context_debug_message(options, None, 99, 0),
+        "error-context.debug-message": lambda: canon.canon_error_context_debug_message(options, ABI, None, 99, 0),
         "thread.index": lambda: canon.canon_thread_index(guest.thread()),
         "thread.new-indirect": lambda: canon.canon_thread_new_indirect(
             guest.thread(), FakeTable(None), THREAD_START, 0, 0
         ),
         "thread.resume-later": lambda: canon.canon_thread_resume_later(guest.thread(), 99),
-        "thread.suspend": guest.blocking(canon.canon_thread_suspend),
+        "thread.suspend": guest.suspend(),
         "thread.yield": guest.yield_(),
         **threads,
         **copies,

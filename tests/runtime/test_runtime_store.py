@@ -22,7 +22,6 @@ from runtime_fakes import (
 )
 
 from p3host.errors import Exit, Trap
-from p3host.runtime import canon
 from p3host.runtime.choice import Choice
 from p3host.runtime.resource import RuntimeResource
 from p3host.runtime.task import CANCELLED
@@ -296,7 +295,7 @@ def test_each_wait_is_explained(world: World) -> None:
         yield guest.read(BYTES, readable, 0, 4, is_async=False)
 
     def suspends() -> Core:
-        yield guest.blocking(canon.canon_thread_suspend)
+        yield guest.suspend()
 
     world.call(blocked(world, guest, gate))
     world.call(guest.lift(reads, name="reads"))

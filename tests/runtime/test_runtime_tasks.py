@@ -413,7 +413,7 @@ def test_no_thread_that_may_not_use_the_stack_goes_on_during_a_call_of_a_sync_ty
         world.log.append("went on")
 
     def suspends() -> Core:
-        yield guest.blocking(canon.canon_thread_suspend)
+        yield guest.suspend()
 
     match other:
         case "yields between callbacks":
@@ -441,7 +441,7 @@ def test_a_function_of_a_sync_type_that_blocks_after_it_was_preempted_traps(worl
 
     def suspends() -> Core:
         yield PREEMPT
-        yield guest.blocking(canon.canon_thread_suspend)
+        yield guest.suspend()
 
     caller = HostCaller(guest.lift(suspends, abi="sync", is_async=False))
     caller.begin()

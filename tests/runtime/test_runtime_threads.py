@@ -41,10 +41,10 @@ class Threads:
         return lambda: canon.canon_thread_resume_later(self.guest.thread(), index)
 
     def suspend(self) -> Any:
-        return self.guest.blocking(canon.canon_thread_suspend)
+        return self.guest.suspend()
 
     def call(self, name: str, index: int) -> Any:
-        return self.guest.blocking(getattr(canon, f"canon_thread_{name}"), index)
+        return self.guest.switch(name, index)
 
     def run(self, body: Any, **named: Any) -> Any:
         def core() -> Core:
@@ -249,6 +249,47 @@ def test_only_a_suspended_thread_can_be_resumed(threads: Threads, name: str, sta
     threads.run(body)
     expected = "unknown thread index" if state in ("ended", "unknown") else "is not suspended"
     assert expected in threads.world.trap()
+
+
+@pytest.mark.parametrize("name", ["suspend_then_promote", "yield_then_promote"])
+@pytest.mark.parametrize("state", ["itself", "new", "suspended", "waiting", "ready", "waiting for what is there"])
+def test_only_a_thread_that_is_ready_is_promoted(threads: Threads, name: str, state: str) -> None:
+    """Any other stays as it is, and the one that asks suspends itself or yields all the same."""
+    guest, gate, log = threads.guest, HostImport(threads.world.store), threads.world.log
+    call = guest.lower(gate, is_async=True)
+
+    def worker(argument: int) -> Core:
+        if state == "suspended":
+            yield guest.suspend()
+        if state.startswith("waiting"):
+            yield guest.set_wait(argument)
+        log.append("other")
+
+    def third(argument: int) -> None:
+        log.append("third")
+
+    threads.table = FakeTable(worker, third)
+
+    def body() -> Core:
+        set_index = yield guest.set_new()
+        yield guest.join((yield call()) >> 4, set_index)
+        index = yield threads.new(set_index)
+        if state in ("suspended", "waiting", "waiting for what is there"):
+            yield threads.resume_later(index)
+            yield guest.yield_()
+        yield threads.resume_later((yield threads.new(0, func_index=1)))
+        if state == "ready":
+            yield threads.resume_later(index)
+        if state == "waiting for what is there":
+            gate.calls[0].on_resolve(None)
+        yield threads.call(name, threads.main if state == "itself" else index)
+        log.append("went on")
+
+    threads.run(body)
+    assert threads.world.store.trap is None
+    is_ready = state in ("ready", "waiting for what is there")
+    goes_on = name == "yield_then_promote"
+    assert log == [*(["other"] if is_ready else []), "third", *(["went on"] if goes_on else [])]
 
 
 @pytest.mark.parametrize("name", ["suspend_then_promote", "yield_then_promote"])

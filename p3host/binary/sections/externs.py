@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...errors import DecodeError
+from ...types import Attributes
 from ..definitions import (
     CoreSort,
     Export,
@@ -64,9 +65,10 @@ def nameattributes(reader: Reader) -> ExternName:
     attributes: dict[str, str] = {}
     for _ in range(reader.count("attributes", len(ATTRIBUTES) * 2)):
         attribute(reader, attributes)
-    return ExternName(
-        name, attributes.get("implements"), attributes.get("versionsuffix"), attributes.get("external-id")
-    )
+    if not attributes:
+        return ExternName(name)
+    values = (attributes.get("implements"), attributes.get("versionsuffix"), attributes.get("external-id"))
+    return ExternName(name, Attributes(*values))
 
 
 def attribute(reader: Reader, attributes: dict[str, str]) -> None:
@@ -113,7 +115,7 @@ def valuebound(reader: Reader) -> ValueDesc:
         return ValueDesc(reader.u32("a value index"), None)
     if bound == 0x01:
         return ValueDesc(None, valtype(reader))
-    raise reader.unexpected(bound, "0x00 (eq) or 0x01 (a type) for a value bound")
+    raise reader.unexpected(bound, "0x00 (eq) or 0x01 (a type) for a value bound (component values are not supported)")
 
 
 def import_definition(reader: Reader) -> Import:
