@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..runtime.instance import ComponentInstance
     from ..runtime.thread import Thread
     from .scheduling import Scheduler
+    from .sources import HostSource
     from .streams import HostEnd
 
 
@@ -154,6 +155,7 @@ class Driver:
         self.host_tasks: dict[HostTask, None] = {}
         self.host_ends: WeakSet[HostEnd] = WeakSet()
         self.unread: dict[UnreadSource, None] = {}  # streams of Python's that no guest has read from
+        self.sources: WeakSet[HostSource] = WeakSet()  # all streams and futures of Python's
         self.event_class: Callable[[], Event] = anyio.Event
         self.watched = False  # whether a call wants to know of a deadlock
         self.background_idle: anyio.Event | None = None
@@ -370,6 +372,8 @@ class Driver:
         for task in self.starting:
             task.cancel()
         self.close_unread()
+        for source in list(self.sources):
+            source.end_with_store()
         self.wake_readers()
 
     def close_unread(self) -> None:

@@ -77,6 +77,7 @@ class HostSource:
         self.buffer: Buffer | None = None
         self.on_copy_done: OnCopyDone | None = None
         self.wanted: anyio.Event | None = None
+        driver.sources.add(self)
 
     # As the shared state of the guest's readable end
 
@@ -119,6 +120,18 @@ class HostSource:
         self.piece = None
         if self.task is not None:
             self.task.cancel()
+
+    def abandon(self, buffer: Buffer | None) -> None:
+        """The guest that read from it is gone."""
+        self.buffer = self.on_copy_done = None
+        self.drop()
+
+    def end_with_store(self) -> None:
+        """The store that it was lowered into is gone; a guest of another one that has it is at its end."""
+        self.ended = True
+        self.piece = None
+        if self.on_copy_done is not None:
+            self.answer(CopyResult.DROPPED)
 
     def answer(self, result: CopyResult) -> None:
         """Ends the guest's pending read."""

@@ -85,6 +85,9 @@ class Unread:
     def drop(self) -> None:
         self.shared.drop()
 
+    def abandon(self, buffer: Buffer | None) -> None:
+        self.shared.abandon(buffer)
+
 
 class HostEnd:
     """What Python's end of a guest's stream or future has in common."""
@@ -113,10 +116,11 @@ class HostEnd:
     def close(self) -> None:
         """Drops the end. The guest's writes are answered with "dropped"."""
         shared, self.shared = self.shared, None
-        if shared is not None and not self.driver.closing:
+        if shared is not None:
             self.cancel_pending(shared)
             shared.drop()
-            self.driver.step()
+            if not self.driver.closing:
+                self.driver.step()
 
     def __enter__(self) -> HostEnd:
         return self
@@ -132,6 +136,9 @@ class HostEnd:
         self.on_copy_done(CopyResult.COMPLETED)
 
     def on_copy_done(self, result: CopyResult) -> None:
+        if result is CopyResult.DROPPED and self.driver.store.trap is not None:
+            self.begun = False
+            return  # no end of the stream, but that of the guest: `check_alive` tells the reader
         self.result = result
         if self.arrived is not None:
             self.arrived.set()

@@ -24,6 +24,7 @@ from ..types import CoreFuncType, FuncType, FutureType, StreamType
 from .choice import Choice, Chooser
 from .instance import ComponentInstance, leave
 from .resource import ResourceHandle
+from .stream import CopyEnd
 from .task import Call, Subtask, Task
 from .thread import CoreFunc, Thread, always
 
@@ -205,8 +206,16 @@ class Store:
         self.preempted = None
         self.held = None
         self.on_poison(error)
+        self.abandon_ends()
         for failure in self.release_resources():
             self.trap.add_note(f"then closing a resource of the host failed: {failure!r}")
+
+    def abandon_ends(self) -> None:
+        """Tells the other ends, which may be in other stores, that those of this one are gone."""
+        for inst in self.instances:
+            for handle in inst.handles:
+                if isinstance(handle, CopyEnd):
+                    handle.shared.abandon(handle.buffer)
 
     def release_resources(self) -> list[Exception]:
         """Gives the host and other stores back what guests own of theirs. Returns what host destructors raised."""

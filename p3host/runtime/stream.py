@@ -154,6 +154,8 @@ class Shared(Protocol):
 
     def drop(self) -> None: ...
 
+    def abandon(self, buffer: Buffer | None) -> None: ...
+
 
 class SharedState:
     """What the shared states of streams and futures have in common: the side that came first."""
@@ -193,6 +195,12 @@ class SharedState:
             self.dropped = True
             if self.pending_buffer is not None:
                 self.notify_pending(CopyResult.DROPPED)
+
+    def abandon(self, buffer: Buffer | None) -> None:
+        """The end whose copy uses `buffer`, if it copies, is gone with its store, and nobody is to be told there."""
+        if buffer is not None and buffer is self.pending_buffer:
+            self.reset_pending()
+        self.drop()
 
     def check_same_instance(self, inst: ComponentInstance | None) -> None:
         trap_if(
