@@ -73,6 +73,7 @@ class HostSource:
         self.piece: Piece | None = None
         self.ended = False
         self.dropped = False
+        self.failure: Trap | None = None
         self.task: HostTask | None = None
         self.buffer: Buffer | None = None
         self.on_copy_done: OnCopyDone | None = None
@@ -121,13 +122,14 @@ class HostSource:
         if self.task is not None:
             self.task.cancel()
 
-    def abandon(self, buffer: Buffer | None) -> None:
+    def abandon(self, buffer: Buffer | None, failure: Trap) -> None:
         """The guest that read from it is gone."""
         self.buffer = self.on_copy_done = None
         self.drop()
 
     def end_with_store(self) -> None:
         """The store that it was lowered into is gone; a guest of another one that has it is at its end."""
+        self.failure = self.driver.store.trap
         self.ended = True
         self.piece = None
         if self.on_copy_done is not None:

@@ -64,6 +64,10 @@ class Unread:
         self.elem_type = shared.elem_type
         self.pieces: deque[Piece] = deque()
 
+    @property
+    def failure(self) -> Trap | None:
+        return self.shared.failure
+
     def read(self, inst: ComponentInstance | None, buffer: Buffer, on_copy: OnCopy, on_copy_done: OnCopyDone) -> None:
         if not self.pieces:
             self.shared.read(inst, buffer, on_copy, on_copy_done)
@@ -85,8 +89,8 @@ class Unread:
     def drop(self) -> None:
         self.shared.drop()
 
-    def abandon(self, buffer: Buffer | None) -> None:
-        self.shared.abandon(buffer)
+    def abandon(self, buffer: Buffer | None, failure: Trap) -> None:
+        self.shared.abandon(buffer, failure)
 
 
 class HostEnd:
@@ -175,6 +179,8 @@ class HostEnd:
         finally:
             self.buffer = None
         if self.result is CopyResult.DROPPED:
+            if shared.failure is not None and not buffer.progress:
+                raise failed_peer(shared.failure)
             self.at_end = True
         return buffer
 
@@ -203,7 +209,11 @@ class HostEnd:
             raise InstanceClosed("the instance was closed while its stream or future was read")
         trap = self.driver.store.trap
         if trap is not None:
-            raise Trap(f"the guest at the other end trapped: {trap.message}", trap.backtrace) from trap
+            raise failed_peer(trap) from trap
+
+
+def failed_peer(trap: Trap) -> Trap:
+    return Trap(f"the guest at the other end trapped: {trap.message}", trap.backtrace)
 
 
 class StreamReader(HostEnd):

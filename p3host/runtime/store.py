@@ -206,16 +206,16 @@ class Store:
         self.preempted = None
         self.held = None
         self.on_poison(error)
-        self.abandon_ends()
+        self.abandon_ends(self.trap)
         for failure in self.release_resources():
             self.trap.add_note(f"then closing a resource of the host failed: {failure!r}")
 
-    def abandon_ends(self) -> None:
+    def abandon_ends(self, trap: Trap) -> None:
         """Tells the other ends, which may be in other stores, that those of this one are gone."""
         for inst in self.instances:
             for handle in inst.handles:
                 if isinstance(handle, CopyEnd):
-                    handle.shared.abandon(handle.buffer)
+                    handle.shared.abandon(handle.buffer, trap)
 
     def release_resources(self) -> list[Exception]:
         """Gives the host and other stores back what guests own of theirs. Returns what host destructors raised."""
@@ -309,6 +309,8 @@ class Store:
     # What the rest of the runtime calls
 
     def enqueue(self, thread: Thread) -> None:
+        if self.trap is not None:
+            return
         (self.yielded if thread.ready is always else self.queue).append(thread)
         if not self.ticking:  # something outside of this store's steps woke it: another store, a host task
             self.on_wake()

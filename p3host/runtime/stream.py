@@ -142,6 +142,10 @@ class Shared(Protocol):
 
     elem_type: ValType | None
 
+    @property
+    def failure(self) -> Trap | None:
+        """Why it was dropped, if the store of the other end has trapped or was closed."""
+
     def read(
         self, inst: ComponentInstance | None, buffer: Buffer, on_copy: OnCopy, on_copy_done: OnCopyDone
     ) -> None: ...
@@ -154,17 +158,18 @@ class Shared(Protocol):
 
     def drop(self) -> None: ...
 
-    def abandon(self, buffer: Buffer | None) -> None: ...
+    def abandon(self, buffer: Buffer | None, failure: Trap) -> None: ...
 
 
 class SharedState:
     """What the shared states of streams and futures have in common: the side that came first."""
 
-    __slots__ = ("dropped", "elem_type", "on_copy", "on_copy_done", "pending_buffer", "pending_inst")
+    __slots__ = ("dropped", "elem_type", "failure", "on_copy", "on_copy_done", "pending_buffer", "pending_inst")
 
     def __init__(self, elem_type: ValType | None) -> None:
         self.elem_type = elem_type
         self.dropped = False
+        self.failure: Trap | None = None
         self.reset_pending()
 
     def reset_pending(self) -> None:
@@ -196,8 +201,10 @@ class SharedState:
             if self.pending_buffer is not None:
                 self.notify_pending(CopyResult.DROPPED)
 
-    def abandon(self, buffer: Buffer | None) -> None:
+    def abandon(self, buffer: Buffer | None, failure: Trap) -> None:
         """The end whose copy uses `buffer`, if it copies, is gone with its store, and nobody is to be told there."""
+        if not self.dropped:
+            self.failure = failure
         if buffer is not None and buffer is self.pending_buffer:
             self.reset_pending()
         self.drop()

@@ -153,3 +153,26 @@ async def test_values_between_two_guests_may_hold_ends_of_a_third() -> None:
         assert await stays.exports.stream_read(index, 4) == BLOCKED
         assert await stays.exports.stream_write(writable, b"abc") == 3 << 4
         assert await stays.exports.bytes_read(index, 3) == b"abc"
+
+
+@ENDS
+async def test_python_that_reads_by_way_of_another_instance_is_told_of_the_failure(how: str) -> None:
+    """A stream that was cut off is no stream at its end."""
+    async with instance() as stays, instance() as ends:
+        readable, writable = await new_stream(ends)
+        reader = await stays.exports.give_stream(await give(ends, readable, stays))
+        assert await ends.exports.stream_write(writable, b"abc") == BLOCKED
+        assert await reader.read() == b"abc"
+        await end_of(ends, how)
+        with pytest.raises(Trap, match="the guest at the other end trapped: "):
+            await reader.read()
+
+
+@ENDS
+async def test_stream_that_was_at_its_end_before_stays_so(how: str) -> None:
+    async with instance() as stays, instance() as ends:
+        readable, writable = await new_stream(ends)
+        reader = await stays.exports.give_stream(await give(ends, readable, stays))
+        await ends.exports.stream_drop_writable(writable)
+        await end_of(ends, how)
+        assert await reader.read_all() == b""
