@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .host.streams import FutureReader, StreamReader
     from .runtime.instance import ErrorContext
     from .values import Ok, Some
-    from .wasi import Directory, Stdio, Wasi
+    from .wasi import Directory, Network, Stdio, Wasi
 
 __all__ = [
     "Component",
@@ -43,6 +43,7 @@ __all__ = [
     "ErrorContext",
     "Wasi",
     "Directory",
+    "Network",
     "Stdio",
     "Engine",
     "EngineConfig",
@@ -66,7 +67,7 @@ HOMES = {
     "component": ("Component", "Instance", "Interface", "ExportedFunction", "ResourceClass", "GuestResource"),
     "host.streams": ("StreamReader", "FutureReader"),
     "runtime.instance": ("ErrorContext",),
-    "wasi": ("Wasi", "Directory", "Stdio"),
+    "wasi": ("Wasi", "Directory", "Network", "Stdio"),
     "engine": ("Engine", "EngineConfig", "MachineLimits"),
     "values": ("Ok", "Some"),
 }

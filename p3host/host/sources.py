@@ -178,7 +178,11 @@ class BytesSource(HostSource):
 
 
 class IterableSource(HostSource):
-    """A stream out of an async iterable. Its task starts with the first read and closes the iterable at the end."""
+    """A stream out of an async iterable. Its task starts with the first read and closes the iterable at the end.
+
+    The task can't close it before the guest goes on. An iterable that has to know at once that the guest has dropped
+    the stream has a method `dropped`, which is called then.
+    """
 
     def __init__(self, driver: Driver, elem_type: ValType | None, iterable: AsyncIterable[Any]) -> None:
         super().__init__(driver, elem_type, f"the stream {type(iterable).__name__}")
@@ -191,6 +195,7 @@ class IterableSource(HostSource):
     def drop(self) -> None:
         never_read = self.task is None
         super().drop()
+        tell_dropped(self.iterable)
         if never_read and not self.driver.closing:
             self.task = self.driver.start(HostTask(self.name, partial(close_all, self.iterable), None))
 
@@ -220,6 +225,15 @@ class IterableSource(HostSource):
             yield await self.iterable.receive(min(wanted or UNKNOWN_WANT, MAX_READ))
 
 
+def tell_dropped(given: object) -> bool:
+    """Whether it was told: it has a method for it."""
+    dropped = getattr(given, "dropped", None)
+    if dropped is None:
+        return False
+    dropped()
+    return True
+
+
 async def close_all(*closables: object) -> None:
     for closable in closables:
         close = getattr(closable, "aclose", None)
@@ -229,12 +243,23 @@ async def close_all(*closables: object) -> None:
 
 
 class AwaitableSource(HostSource):
-    """A future out of an awaitable, which is awaited at once."""
+    """A future out of an awaitable, which is awaited at once.
+
+    It is cancelled when the guest drops the future. One whose work is wanted all the same has a method `dropped`, which
+    is called then instead.
+    """
 
     def __init__(self, driver: Driver, elem_type: ValType | None, awaitable: Awaitable[Any]) -> None:
         super().__init__(driver, elem_type, f"the future {getattr(awaitable, '__name__', type(awaitable).__name__)}")
         self.awaitable = awaitable
         self.task = driver.start(HostTask(self.name, self.run, None))
+
+    def drop(self) -> None:
+        if tell_dropped(self.awaitable):
+            self.dropped = True
+            self.piece = None
+        else:
+            super().drop()
 
     async def run(self) -> None:
         returns_result = isinstance(self.elem_type, ResultType)

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from . import command
 from .clock import LoopClock, MonotonicClock, RealTime, SystemClock
 from .directory import Directory
+from .network import Network
 from .p3 import cli as p3_cli
 from .p3 import clocks as p3_clocks
 from .p3 import random as p3_random
 from .randomness import SYSTEM_RANDOM, Random
 from .stdio import STDERR, STDIN, STDOUT, Input, Output, Stdio, input_source, is_terminal, output_sink
 
-__all__ = ["Wasi", "Directory", "Stdio", "MonotonicClock", "SystemClock", "LoopClock", "RealTime", "Random"]
+__all__ = ["Wasi", "Directory", "Network", "Stdio", "MonotonicClock", "SystemClock", "LoopClock", "RealTime", "Random"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Wasi:
     - `stdout`, `stderr`: an object with `write(bytes)` such as a binary file or `io.BytesIO` (it is called on the
       event loop), an anyio send stream, `Stdio.PROCESS`, or None to discard.
     - `directories`: the directories that the guest can open; `initial_directory`: its working directory, if any.
+    - `network`: what the guest may reach of the network.
     - `monotonic_clock`, `system_clock`, `random`: other sources of time and chance, for tests. A `random.Random` with
       a seed will do.
 
@@ -42,6 +44,7 @@ class Wasi:
     stderr: Output = None
     directories: Sequence[Directory] = ()
     initial_directory: str | None = None
+    network: Network = field(default_factory=Network)
     monotonic_clock: MonotonicClock = field(default_factory=LoopClock)
     system_clock: SystemClock = field(default_factory=RealTime)
     random: Random = SYSTEM_RANDOM
@@ -88,6 +91,18 @@ class Wasi:
 
             clocks = self.monotonic_clock, self.system_clock
             p2_interfaces = {**shared, **p2.interfaces((stdin, stdout, stderr), clocks, filesystem, self.random)}
+        if imports is None or any(name.startswith("wasi:sockets/") for name in imports):
+            from .sockets import Sockets
+
+            sockets = Sockets(self.network)
+            if imports is None or any(name.startswith("wasi:sockets/") and "@0.3" in name for name in imports):
+                from .p3 import sockets as p3_sockets
+
+                p3 |= p3_sockets.interfaces(sockets)
+            if needs_p2:
+                from .p2 import sockets as p2_sockets
+
+                p2_interfaces |= p2_sockets.interfaces(sockets)
         return {f"{name}@0.3": provider for name, provider in p3.items()} | {
             f"{name}@0.2": provider for name, provider in p2_interfaces.items()
         }
