@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Sequence
 from ipaddress import IPv6Address, ip_address
@@ -18,6 +17,7 @@ from ..errors import Err
 from .addresses import IpAddress
 from .network import Network
 from .network_patterns import NAME
+from .paths import error
 from .sockets import ErrorCodes
 
 WORKER_THREADS = 8
@@ -145,7 +145,7 @@ class Lookup:
             if failure.errno in ERROR_LABELS:
                 return Err(ERROR_LABELS[failure.errno])
             number = errno.ENOMEM if failure.errno == socket.EAI_MEMORY else 0
-            failure = OSError(number, os.strerror(number))
+            failure = error(number)
         return self.errors.failed(failure)
 
 

@@ -7,7 +7,6 @@ version's `ErrorCodes` make `Err` of them. Error codes that both versions have a
 from __future__ import annotations
 
 import errno
-import os
 import select
 import socket
 from enum import Enum
@@ -19,6 +18,7 @@ import anyio
 from ..errors import Err
 from .addresses import FAMILY_LABELS, Endpoint, family_of
 from .network import Network, Operation
+from .paths import error
 
 READ, WRITE = select.POLLIN, select.POLLOUT
 MAX_BUFFER = (1 << 31) - 1  # what the system call can express; the system has a lower limit of its own
@@ -103,10 +103,10 @@ class Sockets:
         if not self.network.allows_any(*operations):
             raise Err("access-denied")
         if self.is_full:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            raise error(errno.EMFILE)
         family = family_of(address_family)
         try:
-            opened = socket.socket(family, kind)
+            opened = SystemSocket(family, kind)
         except OSError as failure:
             raise Err("not-supported") if failure.errno == errno.EAFNOSUPPORT else failure from failure
         handle = SocketHandle(self, opened)
@@ -127,10 +127,18 @@ class Sockets:
             event.set()
 
 
+class SystemSocket(socket.socket):
+    """Closes itself where its owners were abandoned before they could."""
+
+    def __del__(self) -> None:
+        if self.fileno() >= 0:
+            self.close()
+
+
 class SocketHandle:
     """A socket of the operating system. It is closed when its last owner has closed it."""
 
-    def __init__(self, sockets: Sockets, opened: socket.socket) -> None:
+    def __init__(self, sockets: Sockets, opened: SystemSocket) -> None:
         self.sockets = sockets
         self.socket = opened
         self.users = 1
@@ -153,9 +161,6 @@ class SocketHandle:
                 anyio.notify_closing(self.socket)
             self.socket.close()
             self.sockets.closed(self)
-
-    def __del__(self) -> None:
-        self.socket.close()  # for owners that were abandoned before they could close it
 
     def ready(self, event: int) -> bool:
         """Whether it can be read from or written to at once (`READ`, `WRITE`), if only to learn of an error."""

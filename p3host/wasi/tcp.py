@@ -7,7 +7,6 @@ and a finish; what there is to do happens at the start, except that a connection
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,8 @@ from typing import Literal, TypeAlias
 
 from ..errors import Err
 from .addresses import UNSPECIFIED, Endpoint, check_local, check_remote, check_unicast
-from .sockets import WRITE, Socket, SocketHandle
+from .paths import error
+from .sockets import WRITE, Socket, SocketHandle, SystemSocket
 
 DEFAULT_BACKLOG = 128  # pending connections
 MAX_BACKLOG = 1024
@@ -136,7 +136,7 @@ class TcpSocket(Socket):
         if number not in (0, errno.EINPROGRESS):
             if number == errno.EADDRNOTAVAIL:  # no port is left
                 number = errno.EADDRINUSE
-            raise OSError(number, os.strerror(number))
+            raise error(number)
 
     def check_connected(self) -> None:
         """
@@ -144,10 +144,10 @@ class TcpSocket(Socket):
         :raises OSError: it failed
         """
         if not self.handle.ready(WRITE):
-            raise BlockingIOError
+            raise error(errno.EAGAIN)
         number = self.handle.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if number:
-            raise OSError(number, os.strerror(number))
+            raise error(number)
 
     def listen_now(self) -> None:
         self.sockets.check("tcp_bind", self.local)
@@ -220,6 +220,7 @@ def accept(listener: SocketHandle) -> SocketHandle:
     :raises OSError: EMFILE if there are too many sockets; `CONNECTION_ERRORS` if the connection is gone already
     """
     if listener.sockets.is_full:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        raise error(errno.EMFILE)
     accepted, _ = listener.socket.accept()
-    return SocketHandle(listener.sockets, accepted)
+    opened = SystemSocket(accepted.family, accepted.type, accepted.proto, accepted.detach())
+    return SocketHandle(listener.sockets, opened)

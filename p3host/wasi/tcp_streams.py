@@ -4,11 +4,11 @@ closed itself."""
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 
 from .byte_streams import PIECE, ByteSink, ByteSource
+from .paths import error
 from .sockets import READ, WRITE, SocketHandle
 
 MAX_READ = 1 << 18  # bytes that one read takes at most, whatever the guest asks for
@@ -88,7 +88,7 @@ class TcpSink(ByteSink):
             if failure.errno != errno.ENOTCONN:
                 raise
             number = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.EPIPE
-            raise OSError(number, os.strerror(number)) from failure
+            raise error(number) from failure
 
     def close(self) -> None:
         self.handle.close()

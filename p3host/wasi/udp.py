@@ -112,7 +112,7 @@ class UdpSocket(Socket):
             peer = Endpoint.of(sender)
             if self.hears(peer):
                 return data, peer
-        raise BlockingIOError
+        raise error(errno.EAGAIN)
 
     def hears(self, peer: Endpoint) -> bool:
         if self.remote is not None:  # datagrams of others may have come before it was connected
