@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address, ip_address
 from threading import Thread
 
@@ -17,8 +16,6 @@ from ..errors import Err
 from .addresses import IpAddress
 from .network import Network
 from .network_patterns import NAME
-from .paths import error
-from .sockets import ErrorCodes
 
 WORKER_THREADS = 8
 MAX_NAME = 253  # characters, as in the DNS
@@ -79,8 +76,7 @@ class Lookup:
     :raises Err: `invalid-argument` or `access-denied`; no lookup begins then
     """
 
-    def __init__(self, network: Network, name: str, errors: ErrorCodes) -> None:
-        self.errors = errors
+    def __init__(self, network: Network, name: str) -> None:
         self.answer: Sequence[IpAddress] | Exception | None = None
         self.ended = anyio.Event()
         self.beginning = anyio.Lock()
@@ -130,23 +126,18 @@ class Lookup:
         self.answer = answer
         self.ended.set()
 
-    def result(self) -> Sequence[IpAddress]:
+    def result(self, labels: Mapping[int, str], other: object) -> Sequence[IpAddress]:
         """At least one address, the one to prefer first. To be called once it has ended.
 
-        :raises Err: why there is none
+        :raises Err: why there is none: by `labels`, which are for the numbers of `gaierror`, or else `other`
         """
-        assert self.answer is not None
-        if isinstance(self.answer, Exception):
-            raise self.failed(self.answer) from self.answer
-        return self.answer
-
-    def failed(self, failure: Exception) -> Err:
+        failure = self.answer
         if isinstance(failure, socket.gaierror):
-            if failure.errno in ERROR_LABELS:
-                return Err(ERROR_LABELS[failure.errno])
-            number = errno.ENOMEM if failure.errno == socket.EAI_MEMORY else 0
-            failure = error(number)
-        return self.errors.failed(failure)
+            raise Err(labels.get(failure.errno or 0, other)) from failure
+        if isinstance(failure, Exception):
+            raise Err(other) from failure
+        assert failure is not None
+        return failure
 
 
 def look_up(name: str) -> Sequence[IpAddress] | Exception:

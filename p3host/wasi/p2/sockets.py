@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Mapping
 
 from ...errors import Err
 from ..addresses import IpAddress, ip_to_wit
-from ..name_lookup import Lookup
+from ..name_lookup import ERROR_LABELS, Lookup
 from ..sockets import Sockets
 from .io import Error, Pollable
 from .tcp import ERRORS, Tcp, TcpCreateSocket
 from .udp import Udp, UdpCreateSocket
+
+LOOKUP_LABELS = ERROR_LABELS | {socket.EAI_MEMORY: "out-of-memory"}
 
 
 class Network:
@@ -46,7 +49,7 @@ class ResolveAddressStream:
         if self.left is None:
             if not self.ready():
                 raise Err("would-block")
-            self.left = deque(self.lookup.result())
+            self.left = deque(self.lookup.result(LOOKUP_LABELS, ERRORS.other))
         return ip_to_wit(self.left.popleft()) if self.left else None
 
     def ready(self) -> bool:
@@ -63,7 +66,7 @@ class NameLookup:
         self.network = sockets.network
 
     def resolve_addresses(self, network: object, name: str) -> ResolveAddressStream:
-        return ResolveAddressStream(Lookup(self.network, name, ERRORS))
+        return ResolveAddressStream(Lookup(self.network, name))
 
     ResolveAddressStream = ResolveAddressStream
 

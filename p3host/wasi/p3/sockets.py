@@ -14,7 +14,7 @@ from anyio.abc import ByteReceiveStream
 from ...errors import Err
 from ..addresses import Endpoint, ip_to_wit
 from ..later import MaybeLater
-from ..name_lookup import Lookup
+from ..name_lookup import ERROR_LABELS, Lookup
 from ..sockets import READ, WRITE, ErrorCodes, SocketHandle, Sockets
 from ..tcp import CONNECTION_ERRORS, State, accept
 from ..tcp import TcpSocket as SharedTcpSocket
@@ -284,11 +284,11 @@ class NameLookup:
         self.network = sockets.network
 
     def resolve_addresses(self, name: str) -> MaybeLater[list[object]]:
-        return self.resolve_later(Lookup(self.network, name, ERRORS))
+        return self.resolve_later(Lookup(self.network, name))
 
     async def resolve_later(self, lookup: Lookup) -> list[object]:
         await lookup.wait()
-        return [ip_to_wit(ip) for ip in lookup.result()]
+        return [ip_to_wit(ip) for ip in lookup.result(ERROR_LABELS, Other())]
 
 
 def interfaces(sockets: Sockets) -> Mapping[str, object]:
