@@ -94,6 +94,12 @@ def parse_endpoints(
     return patterns
 
 
+def network_of(net: dict[str, list[str]], listen: dict[str, list[str]], lookup: tuple[str, ...]) -> Network:
+    return Network(
+        tcp_connect=net["tcp"], tcp_bind=listen["tcp"], udp_send=net["udp"], udp_bind=listen["udp"], lookup=lookup
+    )
+
+
 def parse_names(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     try:
         Network(lookup=values)
@@ -197,9 +203,7 @@ def run(
         stdout=Stdio.PROCESS,
         stderr=Stdio.PROCESS,
         directories=directories,
-        network=Network(
-            tcp_connect=net["tcp"], tcp_bind=listen["tcp"], udp_send=net["udp"], udp_bind=listen["udp"], lookup=lookup
-        ),
+        network=network_of(net, listen, lookup),
     )
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is something to tell
     try:

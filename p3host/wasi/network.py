@@ -44,10 +44,13 @@ class Network:
     endpoints: Mapping[Operation, Sequence[EndpointPattern]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        given = {name: getattr(self, name) for name in (*OPERATIONS, "lookup")}
-        for name, patterns in given.items():
+        given: dict[str, tuple[str, ...]] = {}
+        for name in (*OPERATIONS, "lookup"):
+            patterns = getattr(self, name)
             if isinstance(patterns, str):
                 raise TypeError(f"{name} must be a sequence of strings, not the one string {patterns!r}")
+            given[name] = tuple(patterns)
+            object.__setattr__(self, name, given[name])
         endpoints: Mapping[Operation, Sequence[EndpointPattern]] = {}
         if any(given.values()):
             from .network_patterns import check_names, parse_endpoints  # most programs grant no network

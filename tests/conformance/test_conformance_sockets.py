@@ -29,7 +29,7 @@ def component() -> Component:
 
 @asynccontextmanager
 async def instance(component: Component, network: Network) -> AsyncIterator[Any]:
-    async with component.instantiate(wasi=Wasi(network=network), detect_deadlock=True) as running:
+    async with component.instantiate(wasi=Wasi(network=network), grace_seconds=0.01, detect_deadlock=True) as running:
         yield running.exports[INTERFACE]
 
 
