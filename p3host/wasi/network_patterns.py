@@ -9,12 +9,12 @@ from typing import NamedTuple, TypeAlias
 
 from ..errors import LinkError
 from .addresses import Endpoint
+from .network import is_host_name
 
 IpNetwork: TypeAlias = IPv4Network | IPv6Network
 
 ENDPOINT = re.compile(r"(?:\[(?P<ipv6>[^\[\]]*)\]|(?P<host>[^\[\]:]*))(?::(?P<ports>[^:]*))?")
 PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?", re.ASCII)
-NAME = re.compile(r"\*|(?:\*\.)?[\w-]+(?:\.[\w-]+)*\.?", re.ASCII)
 LAST_PORT = 65535
 
 EVERYWHERE: tuple[IpNetwork, ...] = (IPv4Network("0.0.0.0/0"), IPv6Network("::/0"))
@@ -90,7 +90,7 @@ def check_names(patterns: Sequence[str]) -> None:
     problems = [
         f"{pattern!r} is no host name: write example.com, *.example.com or *"
         for pattern in patterns
-        if NAME.fullmatch(pattern) is None
+        if pattern != "*" and not is_host_name(pattern.removeprefix("*."))
     ]
     if problems:
         raise LinkError(problems)
