@@ -147,6 +147,7 @@ class Driver:
         self.starting: list[HostTask] = []
         self.host_tasks: dict[HostTask, None] = {}
         self.host_ends: WeakSet[HostEnd] = WeakSet()
+        self.tell_dropped: dict[object, Callable[[], None]] = {}  # streams to be told if the store ends before them
         self.event_class: Callable[[], Event] = anyio.Event
         self.watched = False  # whether a call wants to know of a deadlock
         self.background_idle: anyio.Event | None = None
@@ -361,6 +362,8 @@ class Driver:
             task.cancel()
         for task in self.starting:
             task.cancel()
+        for dropped in list(self.tell_dropped.values()):
+            dropped()
         self.wake_readers()
 
     def wake_readers(self) -> None:

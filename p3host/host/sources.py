@@ -181,12 +181,15 @@ class IterableSource(HostSource):
     """A stream out of an async iterable. Its task starts with the first read and closes the iterable at the end.
 
     The task can't close it before the guest goes on. An iterable that has to know at once that the guest has dropped
-    the stream has a method `dropped`, which is called then.
+    the stream, or that the instance has ended, has a method `dropped`, which is called then.
     """
 
     def __init__(self, driver: Driver, elem_type: ValType | None, iterable: AsyncIterable[Any]) -> None:
         super().__init__(driver, elem_type, f"the stream {type(iterable).__name__}")
         self.iterable = iterable
+        dropped = getattr(iterable, "dropped", None)
+        if dropped is not None:
+            driver.tell_dropped[self] = dropped
 
     def used_up(self) -> None:
         if self.wanted is not None:
@@ -195,7 +198,9 @@ class IterableSource(HostSource):
     def drop(self) -> None:
         never_read = self.task is None
         super().drop()
-        tell_dropped(self.iterable)
+        dropped = self.driver.tell_dropped.pop(self, None)
+        if dropped is not None:
+            dropped()
         if never_read and not self.driver.closing:
             self.task = self.driver.start(HostTask(self.name, partial(close_all, self.iterable), None))
 
@@ -214,6 +219,7 @@ class IterableSource(HostSource):
             trap.__cause__ = error
             self.driver.step(partial(raise_error, trap))
         finally:
+            self.driver.tell_dropped.pop(self, None)
             await close_all(iterator, self.iterable)
         self.driver.step(self.end)
 
@@ -223,15 +229,6 @@ class IterableSource(HostSource):
         while True:
             wanted = self.buffer.remain if self.buffer is not None else 0
             yield await self.iterable.receive(min(wanted or UNKNOWN_WANT, MAX_READ))
-
-
-def tell_dropped(given: object) -> bool:
-    """Whether it was told: it has a method for it."""
-    dropped = getattr(given, "dropped", None)
-    if dropped is None:
-        return False
-    dropped()
-    return True
 
 
 async def close_all(*closables: object) -> None:
@@ -255,11 +252,13 @@ class AwaitableSource(HostSource):
         self.task = driver.start(HostTask(self.name, self.run, None))
 
     def drop(self) -> None:
-        if tell_dropped(self.awaitable):
+        dropped = getattr(self.awaitable, "dropped", None)
+        if dropped is None:
+            super().drop()
+        else:
             self.dropped = True
             self.piece = None
-        else:
-            super().drop()
+            dropped()
 
     async def run(self) -> None:
         returns_result = isinstance(self.elem_type, ResultType)

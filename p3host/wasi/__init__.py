@@ -56,6 +56,8 @@ class Wasi:
             for string in strings:
                 if not isinstance(string, str):
                     raise TypeError(f"{name} must consist of strings, not {string!r}")
+        if not isinstance(self.network, Network):
+            raise TypeError(f"network must be a Network, not {self.network!r}")
         input_source(self.stdin)
         output_sink(self.stdout, STDOUT)
         output_sink(self.stderr, STDERR)

@@ -448,6 +448,28 @@ async def test_an_iterable_that_has_to_know_is_told_before_the_guest_goes_on(exp
     assert given.drops == 1
 
 
+KEEPS = component_text(
+    imports="(type $s (stream u8))",
+    code="""
+      (func (export "keep") (param i32))
+      (func (export "trap") unreachable)""",
+    exports=sync_export("keep", '(param "s" $s)') + sync_export("trap"),
+)
+
+
+@pytest.mark.parametrize("traps", [False, True])
+async def test_an_iterable_that_has_to_know_is_told_when_the_instance_ends_unread(traps: bool) -> None:
+    given = Told(b"abc")
+    async with load(KEEPS).instantiate() as instance:
+        await instance.exports.keep(given)
+        assert given.drops == 0
+        if traps:
+            with pytest.raises(Trap):
+                await instance.exports.trap()
+            assert given.drops == 1
+    assert given.drops == 1
+
+
 async def test_an_awaitable_that_has_to_know_is_told_and_not_cancelled() -> None:
     given = Told()
     async with load(DROPS).instantiate() as instance:

@@ -110,6 +110,13 @@ async def test_without_a_grant_nothing_is_reached(component: Component) -> None:
                 server.accept()
 
 
+async def test_leaving_the_block_closes_a_listener_that_was_never_asked(component: Component) -> None:
+    async with instance(component, Network.loopback()) as guest:
+        port = await guest.listen()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
 async def test_leaving_the_block_closes_all_sockets(component: Component) -> None:
     async with instance(component, Network.loopback()) as guest:
         port = await guest.listen()

@@ -141,6 +141,7 @@ def test_there_is_a_network_that_allows_nothing() -> None:
         ({"env": {b"A": "1"}}, "env must consist of strings"),
         ({"stdin": "text"}, "stdin must be"),
         ({"stdout": "text"}, "stdout and stderr must be"),
+        ({"network": "*"}, "network must be a Network, not '*'"),
         ({"stderr": 2}, "stdout and stderr must be"),
     ],
 )
