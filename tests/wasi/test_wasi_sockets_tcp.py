@@ -138,10 +138,7 @@ async def test_who_sends_waits_for_who_reads() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(outcome, opened.send, data)
         await anyio.wait_all_tasks_blocked()
-        taken = data.taken
-        assert taken < 64 << 20
-        await anyio.wait_all_tasks_blocked()
-        assert data.taken == taken
+        assert data.taken < 64 << 20
         tasks.cancel_scope.cancel()
     assert data.closed
     opened.close()
