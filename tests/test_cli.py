@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from p3host import cli
-from p3host.wasi import Directory
+from p3host.wasi import Directory, Network
 
 GUESTS = Path(__file__).resolve().parents[1] / "guests"
 GO_HELLO = str(GUESTS / "go-hello" / "go-hello.wasm")
@@ -213,6 +213,24 @@ def test_directories_can_be_written_to_unless_they_are_read_only(tmp_path: Path)
     assert granted("--dir", host) == [Directory(host, host, writable=True)]
 
 
+def network(*args: str) -> Network:
+    parameters = cli.run.make_context("run", [*args, "guest.wasm"]).params
+    granted: Network = cli.network_of(parameters["net"], parameters["listen"], parameters["lookup"])
+    return granted
+
+
+def test_network_is_granted_by_protocol_or_for_both() -> None:
+    assert network() == Network()
+    options = ["--net", "10.0.0.0/8:80", "--net", "udp:[::1]", "--listen", "tcp:localhost:8000-8009", "--listen", "*"]
+    assert network(*options, "--lookup", "*.example.com", "--lookup", "localhost") == Network(
+        tcp_connect=["10.0.0.0/8:80"],
+        udp_send=["10.0.0.0/8:80", "[::1]"],
+        tcp_bind=["localhost:8000-8009", "*"],
+        udp_bind=["*"],
+        lookup=["*.example.com", "localhost"],
+    )
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -225,6 +243,13 @@ def test_directories_can_be_written_to_unless_they_are_read_only(tmp_path: Path)
         (["run", "--dir", "::/", "x.wasm"], "give HOST::GUEST"),
         (["run", "--dir", ".::/::rw", "x.wasm"], "give HOST::GUEST"),
         (["run", "--dir", "nowhere::/", "x.wasm"], "create it first"),
+        (
+            ["run", "--net", "example.com:80", "x.wasm"],
+            "'example.com:80' is no HOST[:PORTS]: hosts are given by address",
+        ),
+        (["run", "--net", "udp:", "x.wasm"], "the host is missing"),
+        (["run", "--listen", "::1", "x.wasm"], "in brackets"),
+        (["run", "--lookup", "a b", "x.wasm"], "'a b' is no host name"),
         (["walk"], "No such command"),
         (["run", "nowhere.wasm"], "can't read nowhere.wasm: No such file or directory"),
         (["inspect", "nowhere.wasm"], "can't read nowhere.wasm: No such file or directory"),

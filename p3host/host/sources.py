@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -193,11 +193,16 @@ class BytesSource(HostSource):
 
 
 class IterableSource(HostSource):
-    """A stream out of an async iterable. Its task starts with the first read and closes the iterable at the end."""
+    """A stream out of an async iterable. Its task starts with the first read and closes the iterable at the end.
+
+    The task can't close it before the guest goes on. An iterable that has to know at once that the guest has dropped
+    the stream, or that the instance has ended, has a method `dropped`, which is called then.
+    """
 
     def __init__(self, driver: Driver, elem_type: ValType | None, iterable: AsyncIterable[Any]) -> None:
         super().__init__(driver, elem_type, f"the stream {type(iterable).__name__}")
         self.iterable = iterable
+        self.tell_dropped: Callable[[], None] | None = getattr(iterable, "dropped", None)
         driver.unread[self] = None
 
     def used_up(self) -> None:
@@ -210,8 +215,18 @@ class IterableSource(HostSource):
 
     def drop(self) -> None:
         super().drop()
+        self.tell()
         if self in self.driver.unread:
             self.close_unread()
+
+    def end_with_store(self) -> None:
+        super().end_with_store()
+        self.tell()
+
+    def tell(self) -> None:
+        tell, self.tell_dropped = self.tell_dropped, None
+        if tell is not None:
+            tell()
 
     def disown(self) -> None:
         """The iterable is the application's again, untouched."""
@@ -236,6 +251,7 @@ class IterableSource(HostSource):
             trap.__cause__ = error
             self.driver.step(partial(raise_error, trap))
         finally:
+            self.tell_dropped = None
             await close_all(iterator, self.iterable)
         self.driver.step(self.end)
 
@@ -256,12 +272,25 @@ async def close_all(*closables: object) -> None:
 
 
 class AwaitableSource(HostSource):
-    """A future out of an awaitable, which is awaited at once."""
+    """A future out of an awaitable, which is awaited at once.
+
+    It is cancelled when the guest drops the future. One whose work is wanted all the same has a method `dropped`, which
+    is called then instead.
+    """
 
     def __init__(self, driver: Driver, elem_type: ValType | None, awaitable: Awaitable[Any]) -> None:
         super().__init__(driver, elem_type, f"the future {getattr(awaitable, '__name__', type(awaitable).__name__)}")
         self.awaitable = awaitable
         self.task = driver.start(HostTask(self.name, self.run, None))
+
+    def drop(self) -> None:
+        dropped = getattr(self.awaitable, "dropped", None)
+        if dropped is None:
+            super().drop()
+        else:
+            self.dropped = True
+            self.piece = None
+            dropped()
 
     async def run(self) -> None:
         returns_result = isinstance(self.elem_type, ResultType)

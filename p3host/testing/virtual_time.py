@@ -20,6 +20,7 @@ import anyio
 import anyio.to_thread
 
 from ..wasi.filesystem import threads as filesystem_threads
+from ..wasi.name_lookup import threads as lookup_threads
 
 START = 1000.0  # seconds; not 0, which some languages take for a clock that has failed
 PATIENCE = 1.0  # seconds of computing after which time passes
@@ -103,7 +104,8 @@ class VirtualTime:
     def threads_run(self) -> bool:
         if self.executor_calls:
             return True
-        limiters = [filesystem_threads.get(None), anyio.to_thread.current_default_thread_limiter()]
+        default = anyio.to_thread.current_default_thread_limiter()
+        limiters = [filesystem_threads.get(None), lookup_threads.get(None), default]
         return any(limiter is not None and limiter.borrowed_tokens for limiter in limiters)
 
 

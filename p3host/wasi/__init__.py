@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from . import command
 from .clock import LoopClock, MonotonicClock, RealTime, SystemClock
 from .directory import Directory
+from .network import Network
 from .p3 import cli as p3_cli
 from .p3 import clocks as p3_clocks
 from .p3 import random as p3_random
@@ -21,7 +22,7 @@ from .stdio import STDERR, STDIN, STDOUT, Input, Output, Stdio, input_source, is
 if TYPE_CHECKING:
     from .http_messages import HttpClient
 
-__all__ = ["Wasi", "Directory", "Stdio", "MonotonicClock", "SystemClock", "LoopClock", "RealTime", "Random"]
+__all__ = ["Wasi", "Directory", "Network", "Stdio", "MonotonicClock", "SystemClock", "LoopClock", "RealTime", "Random"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class Wasi:
     - `directories`: the directories that the guest can open; `initial_directory`: its working directory, if any.
     - `http`: where HTTP requests go, an object with `async def send(request) -> response` (see `p3host.wasi.http`), or
       None to deny them all.
+    - `network`: what the guest may reach of the network.
     - `monotonic_clock`, `system_clock`, `random`: other sources of time and chance, for tests. A `random.Random` with
       a seed will do.
 
@@ -49,6 +51,7 @@ class Wasi:
     directories: Sequence[Directory] = ()
     initial_directory: str | None = None
     http: HttpClient | None = None
+    network: Network = field(default_factory=Network)
     monotonic_clock: MonotonicClock = field(default_factory=LoopClock)
     system_clock: SystemClock = field(default_factory=RealTime)
     random: Random = SYSTEM_RANDOM
@@ -62,6 +65,8 @@ class Wasi:
                     raise TypeError(f"{name} must consist of strings, not {string!r}")
         if self.http is not None and not callable(getattr(self.http, "send", None)):
             raise TypeError(f"http must be None or an object with 'async def send(request)', not {self.http!r}")
+        if not isinstance(self.network, Network):
+            raise TypeError(f"network must be a Network, not {self.network!r}")
         input_source(self.stdin)
         output_sink(self.stdout, STDOUT)
         output_sink(self.stderr, STDERR)
@@ -101,6 +106,18 @@ class Wasi:
 
             clocks = self.monotonic_clock, self.system_clock
             p2_interfaces = {**shared, **p2.interfaces((stdin, stdout, stderr), clocks, filesystem, self.random)}
+        if imports is None or any(name.startswith("wasi:sockets/") for name in imports):
+            from .sockets import Sockets
+
+            sockets = Sockets(self.network)
+            if imports is None or any(name.startswith("wasi:sockets/") and "@0.3" in name for name in imports):
+                from .p3 import sockets as p3_sockets
+
+                p3 |= p3_sockets.interfaces(sockets)
+            if needs_p2:
+                from .p2 import sockets as p2_sockets
+
+                p2_interfaces |= p2_sockets.interfaces(sockets)
         return {f"{name}@0.3": provider for name, provider in p3.items()} | {
             f"{name}@0.2": provider for name, provider in p2_interfaces.items()
         }

@@ -443,3 +443,105 @@ async def test_element_of_the_wrong_type_traps_and_tells_where_it_comes_from(nam
             await let_others_run()
         with pytest.raises(Trap, match=f"{told} gave a wrong value: .*'two'"):
             await instance.exports.nothing()
+
+
+DROPS = component_text(
+    imports="(type $f (future u32)) (type $s (stream u8))",
+    canons={
+        "drop-stream": ("stream.drop-readable $s", "(param i32)"),
+        "drop-future": ("future.drop-readable $f", "(param i32)"),
+        "read": ("stream.read $s async (memory $memory)", "(param i32 i32 i32) (result i32)"),
+        "cancel": ("stream.cancel-read $s", "(param i32) (result i32)"),
+    },
+    code="""
+      (func (export "stream") (param i32) (call $drop-stream (local.get 0)))
+      (func (export "read-stream") (param i32)
+        (drop (call $read (local.get 0) (i32.const 0) (i32.const 1)))
+        (drop (call $cancel (local.get 0)))
+        (call $drop-stream (local.get 0)))
+      (func (export "future") (param i32) (call $drop-future (local.get 0)))""",
+    exports=sync_export("stream", '(param "s" $s)')
+    + sync_export("read-stream", '(param "s" $s)')
+    + sync_export("future", '(param "f" $f)'),
+)
+
+
+class Told(Pieces):
+    """An iterable, or an awaitable, that has to know when the guest drops it."""
+
+    def __init__(self, *pieces: Any) -> None:
+        super().__init__(*pieces)
+        self.drops = 0
+
+    def dropped(self) -> None:
+        self.drops += 1
+
+    def __await__(self) -> Any:
+        return self.run().__await__()
+
+    async def run(self) -> int:
+        await let_others_run()
+        self.closed = True
+        return 5
+
+
+@pytest.mark.parametrize("export", ["stream", "read-stream"])
+async def test_an_iterable_that_has_to_know_is_told_before_the_guest_goes_on(export: str) -> None:
+    given = Told(b"abc")
+    async with load(DROPS).instantiate() as instance:
+        await instance.exports[export](given)
+        assert given.drops == 1
+        assert not given.closed
+        await let_others_run()
+        assert given.closed
+    assert given.drops == 1
+
+
+KEEPS_UNREAD = component_text(
+    imports="(type $s (stream u8))",
+    code="""
+      (func (export "keep") (param i32))
+      (func (export "trap") unreachable)""",
+    exports=sync_export("keep", '(param "s" $s)') + sync_export("trap"),
+)
+
+
+@pytest.mark.parametrize("traps", [False, True])
+async def test_an_iterable_that_has_to_know_is_told_when_the_instance_ends_unread(traps: bool) -> None:
+    given = Told(b"abc")
+    async with load(KEEPS_UNREAD).instantiate() as instance:
+        await instance.exports.keep(given)
+        assert given.drops == 0
+        if traps:
+            with pytest.raises(Trap):
+                await instance.exports.trap()
+            assert given.drops == 1
+    assert given.drops == 1
+
+
+async def test_an_awaitable_that_has_to_know_is_told_and_not_cancelled() -> None:
+    given = Told()
+    async with load(DROPS).instantiate() as instance:
+        await instance.exports.future(given)
+        assert given.drops == 1
+        while not given.closed:
+            await let_others_run()
+    assert given.drops == 1
+
+
+async def test_another_awaitable_is_cancelled_when_the_guest_drops_it() -> None:
+    was_cancelled = False
+
+    async def work() -> int:
+        nonlocal was_cancelled
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            was_cancelled = True
+            raise
+        return 5
+
+    async with load(DROPS).instantiate() as instance:
+        await instance.exports.future(work())
+        await let_others_run()
+        assert was_cancelled

@@ -1,8 +1,8 @@
 """WebAssembly/wasi-testsuite through `p3host run`, as each test's specification says (doc/specification.md there).
 
 P3HOST_WASI_TESTSUITE names a checkout of the suite's branch `prod/testsuite-base`, or of `prod/testsuite-all` (built
-against a release candidate of WASI 0.3); or several, separated as in PATH. Tests of proposals that p3host does not
-provide (sockets) are decoded and validated only; HTTP services are called in `test_wasi_testsuite_http.py`.
+against a release candidate of WASI 0.3); or several, separated as in PATH. HTTP services are called in
+`test_wasi_testsuite_http.py`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -24,7 +25,7 @@ VARIABLE = "P3HOST_WASI_TESTSUITE"
 FOLDER = Path("tests", "rust", "testsuite", "wasm32-wasip3")
 CHECKOUTS = [Path(path) for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path]
 COMPONENTS = [path for checkout in CHECKOUTS for path in sorted((checkout / FOLDER).glob("*.wasm"))]
-PROPOSALS = ("sockets-",)
+NETWORK = ("--net", "*", "--listen", "*", "--lookup", "*")
 TIMEOUT = 20  # seconds
 
 # The suite took this test's demand back: that a file has grown when a write to its stream is over, not its future.
@@ -71,6 +72,8 @@ def operations(path: Path) -> list[dict[str, Any]]:
 
 def command_line(path: Path, step: dict[str, Any], backend: str, scratch: Path) -> list[str]:
     options = ["--backend", backend]
+    if path.name.startswith("sockets-"):
+        options += NETWORK
     for name, value in step.get("env", {}).items():
         options += ["--env", f"{name}={value}"]
     folders = [(name, name) for name in step.get("dirs", [])]
@@ -83,9 +86,7 @@ def command_line(path: Path, step: dict[str, Any], backend: str, scratch: Path) 
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@pytest.mark.parametrize(
-    "path", parameters([path for path in COMPONENTS if not path.name.startswith(PROPOSALS) and not is_service(path)])
-)
+@pytest.mark.parametrize("path", parameters([path for path in COMPONENTS if not is_service(path)]))
 def test_command_does_as_specified(path: Path, backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     if any(path.stem == name and mark in path.read_bytes() for name, mark in WITHDRAWN):
         request.applymarker(pytest.mark.xfail(reason="the suite has withdrawn this demand since"))
@@ -97,17 +98,29 @@ def test_command_does_as_specified(path: Path, backend: str, tmp_path: Path, req
     ) as process:
         watchdog = threading.Timer(TIMEOUT, process.kill)
         watchdog.start()
+        connections: dict[str, socket.socket] = {}
         try:
             for step in rest:
-                perform(step, process)
+                perform(step, process, connections)
         finally:
+            for connection in connections.values():
+                connection.close()
             watchdog.cancel()
             process.kill()
 
 
-def perform(step: dict[str, Any], process: subprocess.Popen[bytes]) -> None:
+def perform(step: dict[str, Any], process: subprocess.Popen[bytes], connections: dict[str, socket.socket]) -> None:
     payload = step.get("payload", "").encode()
     match step["type"]:
+        case "connect":
+            assert step["protocol_type"] == "tcp"
+            assert process.stdout is not None
+            host, _, port = process.stdout.readline().decode().strip().rpartition(":")
+            connections[step["id"]] = socket.create_connection((host, int(port)), TIMEOUT)
+        case "send":
+            connections[step["id"]].sendall(payload)
+        case "recv":
+            assert connections[step["id"]].recv(len(payload), socket.MSG_WAITALL) == payload
         case "write":
             assert process.stdin is not None
             process.stdin.write(payload)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import wasi_fakes
+from wasi_fakes import outcome as outcome
 
-from p3host.errors import Err
 from p3host.wasi.filesystem import Directory, Filesystem
 from p3host.wasi.filesystem_types import DescriptorFlags, OpenFlags, PathFlags
 
@@ -55,14 +55,6 @@ async def open_root(version: ModuleType, root: Path, *, writable: bool = True, *
 async def open_all(version: ModuleType, directories: Iterable[Directory], **limits: int) -> Any:
     provider = version.interfaces(Filesystem(list(directories), **limits))["wasi:filesystem/preopens"]
     return await wasi_fakes.finish(provider.get_directories())
-
-
-async def outcome(function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a call returns, at once or later, or the error code it fails with."""
-    try:
-        return await wasi_fakes.finish(function(*arguments))
-    except Err as failure:
-        return getattr(failure.value, "tag", failure.value)
 
 
 async def open_path(

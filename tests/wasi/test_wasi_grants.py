@@ -10,6 +10,7 @@ import pytest
 from p3host.errors import Err
 from p3host.values import class_name, python_name
 from p3host.wasi import Wasi
+from p3host.wasi.p2.io import Error
 
 ENVIRONMENT = "get-environment get-arguments"
 TCP = """start-bind finish-bind start-connect finish-connect start-listen finish-listen accept local-address
@@ -20,6 +21,14 @@ TCP = """start-bind finish-bind start-connect finish-connect start-listen finish
 UDP = """start-bind finish-bind stream local-address remote-address address-family unicast-hop-limit
     set-unicast-hop-limit receive-buffer-size set-receive-buffer-size send-buffer-size set-send-buffer-size
     subscribe"""
+TCP_3 = """create bind connect listen send receive get-local-address get-remote-address get-is-listening
+    get-address-family set-listen-backlog-size get-keep-alive-enabled set-keep-alive-enabled get-keep-alive-idle-time
+    set-keep-alive-idle-time get-keep-alive-interval set-keep-alive-interval get-keep-alive-count
+    set-keep-alive-count get-hop-limit set-hop-limit get-receive-buffer-size set-receive-buffer-size
+    get-send-buffer-size set-send-buffer-size"""
+UDP_3 = """create bind connect disconnect send receive get-local-address get-remote-address get-address-family
+    get-unicast-hop-limit set-unicast-hop-limit get-receive-buffer-size set-receive-buffer-size get-send-buffer-size
+    set-send-buffer-size"""
 INPUT_STREAM = "read blocking-read skip blocking-skip subscribe"
 OUTPUT_STREAM = """check-write write blocking-write-and-flush flush blocking-flush subscribe write-zeroes
     blocking-write-zeroes-and-flush splice blocking-splice"""
@@ -88,6 +97,10 @@ FUNCTIONS = {
         + [f"response.{name}" for name in RESPONSE.split()]
     ),
     "wasi:http/client@0.3": "send",
+    "wasi:sockets/types@0.3": " ".join(
+        [f"tcp-socket.{name}" for name in TCP_3.split()] + [f"udp-socket.{name}" for name in UDP_3.split()]
+    ),
+    "wasi:sockets/ip-name-lookup@0.3": "resolve-addresses",
     "wasi:random/random@0.3": "get-random-bytes get-random-u64",
     "wasi:random/insecure@0.3": "get-insecure-random-bytes get-insecure-random-u64",
     "wasi:random/insecure-seed@0.3": "get-insecure-seed",
@@ -128,7 +141,7 @@ def test_there_is_a_network_that_allows_nothing() -> None:
     interfaces: Any = Wasi().interfaces()
     types = interfaces["wasi:sockets/network@0.2"]
     assert isinstance(interfaces["wasi:sockets/instance-network@0.2"].instance_network(), types.Network)
-    assert types.network_error_code(object()) is None
+    assert types.network_error_code(Error(OSError("odd"))) is None
 
 
 @pytest.mark.parametrize(
@@ -141,6 +154,7 @@ def test_there_is_a_network_that_allows_nothing() -> None:
         ({"env": {b"A": "1"}}, "env must consist of strings"),
         ({"stdin": "text"}, "stdin must be"),
         ({"stdout": "text"}, "stdout and stderr must be"),
+        ({"network": "*"}, "network must be a Network, not '*'"),
         ({"stderr": 2}, "stdout and stderr must be"),
     ],
 )

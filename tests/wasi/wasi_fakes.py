@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import errno
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 
+from p3host.errors import Err
 from p3host.wasi.byte_streams import PIECE, ByteSink, ByteSource
 
 
 async def finish(answer: Any) -> Any:
     """The result of a provider's function, awaited where it has to be."""
     return await answer if inspect.isawaitable(answer) else answer
+
+
+async def outcome(function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a call returns, at once or later, or the error code it fails with."""
+    try:
+        return await finish(function(*arguments))
+    except Err as failure:
+        return getattr(failure.value, "tag", failure.value)
 
 
 class GuestStream:

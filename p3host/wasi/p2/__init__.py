@@ -8,7 +8,7 @@ from ..byte_streams import ByteSink, ByteSource
 from ..clock import MonotonicClock, SystemClock
 from ..filesystem import Filesystem
 from ..randomness import Random
-from . import cli, clocks, filesystem, io, random, sockets
+from . import cli, clocks, filesystem, io, random
 
 
 def interfaces(
@@ -17,12 +17,11 @@ def interfaces(
     granted: Filesystem,
     chance: Random,
 ) -> Mapping[str, object]:
-    """The providers of the interfaces that are not the same in WASI 0.3, by name without version."""
+    """The providers of the interfaces that are not the same in WASI 0.3, but for sockets, by name without version."""
     return {
         **cli.interfaces(*stdio),
         **clocks.interfaces(*time),
         **filesystem.interfaces(granted),
         **io.interfaces(),
         **random.interfaces(chance),
-        **sockets.interfaces(),
     }

@@ -1,18 +1,20 @@
-"""`wasi:sockets` 0.2 with nothing allowed: every way to a socket or a name answers `access-denied`.
-
-The resources have all their methods, because components import them; no handle of one ever comes to be.
-"""
+"""`wasi:sockets` 0.2: name lookup, and what all its interfaces share."""
 
 from __future__ import annotations
 
+import socket
+from collections import deque
 from collections.abc import Mapping
-from typing import NoReturn
 
 from ...errors import Err
+from ..addresses import IpAddress, ip_to_wit
+from ..name_lookup import ERROR_LABELS, Lookup
+from ..sockets import Sockets
+from .io import Error, Pollable
+from .tcp import ERRORS, Tcp, TcpCreateSocket
+from .udp import Udp, UdpCreateSocket
 
-
-def denied(*_: object) -> NoReturn:
-    raise Err("access-denied")
+LOOKUP_LABELS = ERROR_LABELS | {socket.EAI_MEMORY: "out-of-memory"}
 
 
 class Network:
@@ -24,9 +26,9 @@ class NetworkTypes:
 
     Network = Network
 
-    def network_error_code(self, error: object) -> str | None:
-        """The error code of a stream's error, if it came from a socket: none did."""
-        return None
+    def network_error_code(self, error: Error) -> str | None:
+        """The error code of a stream's error, if it is one that sockets have."""
+        return ERRORS.labels.get(error.cause.errno or 0)
 
 
 class InstanceNetwork:
@@ -37,73 +39,46 @@ class InstanceNetwork:
 
 
 class ResolveAddressStream:
-    resolve_next_address = subscribe = denied
+    """The resource `resolve-address-stream`."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self.lookup = lookup
+        self.left: deque[IpAddress] | None = None  # None until it is asked for the first address after the end
+
+    def resolve_next_address(self) -> object | None:
+        if self.left is None:
+            if not self.ready():
+                raise Err("would-block")
+            self.left = deque(self.lookup.result(LOOKUP_LABELS, ERRORS.other))
+        return ip_to_wit(self.left.popleft()) if self.left else None
+
+    def ready(self) -> bool:
+        return self.lookup.ended.is_set()
+
+    def subscribe(self) -> Pollable:
+        return Pollable(self.ready, self.lookup.wait)
 
 
 class NameLookup:
     """`wasi:sockets/ip-name-lookup`."""
 
+    def __init__(self, sockets: Sockets) -> None:
+        self.network = sockets.network
+
+    def resolve_addresses(self, network: object, name: str) -> ResolveAddressStream:
+        return ResolveAddressStream(Lookup(self.network, name))
+
     ResolveAddressStream = ResolveAddressStream
-    resolve_addresses = staticmethod(denied)
 
 
-class TcpSocket:
-    start_bind = finish_bind = start_connect = finish_connect = start_listen = finish_listen = accept = denied
-    local_address = remote_address = is_listening = address_family = subscribe = shutdown = denied
-    keep_alive_enabled = keep_alive_idle_time = keep_alive_interval = keep_alive_count = denied
-    set_keep_alive_enabled = set_keep_alive_idle_time = set_keep_alive_interval = set_keep_alive_count = denied
-    set_listen_backlog_size = hop_limit = set_hop_limit = denied
-    receive_buffer_size = set_receive_buffer_size = send_buffer_size = set_send_buffer_size = denied
-
-
-class Tcp:
-    """`wasi:sockets/tcp`."""
-
-    TcpSocket = TcpSocket
-
-
-class TcpCreateSocket:
-    """`wasi:sockets/tcp-create-socket`."""
-
-    create_tcp_socket = staticmethod(denied)
-
-
-class UdpSocket:
-    start_bind = finish_bind = stream = local_address = remote_address = address_family = subscribe = denied
-    unicast_hop_limit = set_unicast_hop_limit = denied
-    receive_buffer_size = set_receive_buffer_size = send_buffer_size = set_send_buffer_size = denied
-
-
-class IncomingDatagramStream:
-    receive = subscribe = denied
-
-
-class OutgoingDatagramStream:
-    check_send = send = subscribe = denied
-
-
-class Udp:
-    """`wasi:sockets/udp`."""
-
-    UdpSocket = UdpSocket
-    IncomingDatagramStream = IncomingDatagramStream
-    OutgoingDatagramStream = OutgoingDatagramStream
-
-
-class UdpCreateSocket:
-    """`wasi:sockets/udp-create-socket`."""
-
-    create_udp_socket = staticmethod(denied)
-
-
-def interfaces() -> Mapping[str, object]:
+def interfaces(sockets: Sockets) -> Mapping[str, object]:
     """The providers of the package's interfaces, by name without version."""
     return {
         "wasi:sockets/network": NetworkTypes(),
         "wasi:sockets/instance-network": InstanceNetwork(),
-        "wasi:sockets/ip-name-lookup": NameLookup(),
+        "wasi:sockets/ip-name-lookup": NameLookup(sockets),
         "wasi:sockets/tcp": Tcp(),
-        "wasi:sockets/tcp-create-socket": TcpCreateSocket(),
+        "wasi:sockets/tcp-create-socket": TcpCreateSocket(sockets),
         "wasi:sockets/udp": Udp(),
-        "wasi:sockets/udp-create-socket": UdpCreateSocket(),
+        "wasi:sockets/udp-create-socket": UdpCreateSocket(sockets),
     }

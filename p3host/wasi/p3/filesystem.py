@@ -6,26 +6,19 @@ import errno
 import stat
 from collections import deque
 from collections.abc import Coroutine, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import anyio
 from anyio.abc import ByteReceiveStream
 from anyio.lowlevel import checkpoint
 
-from ...records import Record
 from ..clock import Timestamp
 from ..descriptors import FAILURES, Preopens
 from ..descriptors import Descriptor as SharedDescriptor
 from ..filesystem import MAX_READ, DirectoryReader, Filesystem, Handle, in_thread, read_at, write_all
 from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
 from ..paths import error
-
-
-class Other(Record):
-    """The case `other` of `error-code` and `descriptor-type`; every other case is its label, a string."""
-
-    value: str | None = None
-    tag: ClassVar[str] = "other"
+from .other import Other
 
 
 class Bytes(Protocol):

@@ -1,0 +1,145 @@
+"""Host names to addresses, by the system's resolver in a worker thread."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv6Address, ip_address
+from threading import Thread
+
+import anyio
+from anyio.lowlevel import RunVar, current_token
+
+from ..errors import Err
+from .addresses import IpAddress
+from .network import MAX_NAME, Network, is_host_name
+
+WORKER_THREADS = 8
+
+ERROR_LABELS = {
+    socket.EAI_NONAME: "name-unresolvable",
+    socket.EAI_NODATA: "name-unresolvable",
+    socket.EAI_ADDRFAMILY: "name-unresolvable",
+    socket.EAI_AGAIN: "temporary-resolver-failure",
+    socket.EAI_FAIL: "permanent-resolver-failure",
+}
+
+threads: RunVar[anyio.CapacityLimiter] = RunVar("p3host lookup threads")
+
+
+def thread_limiter() -> anyio.CapacityLimiter:
+    limiter = threads.get(None)
+    if limiter is None:
+        limiter = anyio.CapacityLimiter(WORKER_THREADS)
+        threads.set(limiter)
+    return limiter
+
+
+def literal(name: str) -> IpAddress | None:
+    """The address that `name` is the text of, if it is one."""
+    try:
+        ip = ip_address(name)
+    except ValueError:
+        return None
+    if isinstance(ip, IPv6Address):
+        if ip.scope_id is not None:
+            return None
+        return ip.ipv4_mapped or ip
+    return ip
+
+
+def ascii_name(name: str) -> str:
+    """The name in lower case and ASCII, without a dot at the end.
+
+    :raises Err: `invalid-argument`: it is no host name
+    """
+    try:
+        if not name.isascii() and len(name) <= MAX_NAME:
+            name = name.encode("idna").decode()
+    except UnicodeError as failure:
+        raise Err("invalid-argument") from failure
+    if not is_host_name(name):
+        raise Err("invalid-argument")
+    return name.lower().removesuffix(".")
+
+
+class Lookup:
+    """A lookup that goes on, once it has begun, whether anyone waits for it or not.
+
+    :raises Err: `invalid-argument` or `access-denied`; no lookup begins then
+    """
+
+    def __init__(self, network: Network, name: str) -> None:
+        self.answer: Sequence[IpAddress] | Exception | None = None
+        self.ended = anyio.Event()
+        self.beginning = anyio.Lock()
+        self.has_begun = False
+        address = literal(name)
+        if address is not None:  # nobody has to be asked
+            self.end([address])
+            return
+        self.name = ascii_name(name)
+        if not network.allows_lookup(self.name):
+            raise Err("access-denied")
+        try:
+            limiter = thread_limiter()
+            limiter.acquire_on_behalf_of_nowait(self)
+            self.begin(limiter)
+        except anyio.WouldBlock:
+            pass  # later, in `wait`
+
+    async def wait(self) -> None:
+        """Waits until `ended`. Can be cancelled, and then loses nothing."""
+        if self.answer is None:
+            async with self.beginning:
+                if not self.has_begun:
+                    limiter = thread_limiter()
+                    await limiter.acquire_on_behalf_of(self)
+                    self.begin(limiter)
+        await self.ended.wait()
+
+    def begin(self, limiter: anyio.CapacityLimiter) -> None:
+        from anyio import from_thread  # most guests look no name up
+
+        token = current_token()
+
+        def end(answer: Sequence[IpAddress] | Exception) -> None:
+            limiter.release_on_behalf_of(self)
+            self.end(answer)
+
+        def work() -> None:
+            answer = look_up(self.name)
+            try:
+                from_thread.run_sync(end, answer, token=token)
+            except (anyio.RunFinishedError, RuntimeError):
+                pass  # the event loop is gone, and who asked too
+
+        self.has_begun = True
+        Thread(target=work, name="p3host lookup", daemon=True).start()
+
+    def end(self, answer: Sequence[IpAddress] | Exception) -> None:
+        self.answer = answer
+        self.ended.set()
+
+    def result(self, labels: Mapping[int, str], other: object) -> Sequence[IpAddress]:
+        """At least one address, the one to prefer first. To be called once it has ended.
+
+        :raises Err: why there is none: by `labels`, which are for the numbers of `gaierror`, or else `other`
+        """
+        failure = self.answer
+        if isinstance(failure, socket.gaierror):
+            raise Err(labels.get(failure.errno or 0, other)) from failure
+        if isinstance(failure, Exception):
+            raise Err(other) from failure
+        assert failure is not None
+        return failure
+
+
+def look_up(name: str) -> Sequence[IpAddress] | Exception:
+    try:
+        found = socket.getaddrinfo(name.encode(), None, type=socket.SOCK_STREAM)
+    except Exception as failure:
+        return failure
+    texts = dict.fromkeys(str(sockaddr[0]).partition("%")[0] for _, _, _, _, sockaddr in found)
+    addresses = [ip for text in texts if (ip := literal(text)) is not None]
+    return addresses or socket.gaierror(socket.EAI_NONAME, "there is no address")
