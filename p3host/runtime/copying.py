@@ -12,7 +12,6 @@ from ..abi.layout import alignment, elem_size
 from ..abi.lift import compile_load_elements
 from ..abi.lower import compile_store_elements
 from ..abi.options import AbiOptions
-from ..abi.passing import compile_pass_elements
 from ..types import ValType
 from .owning import all_or_nothing, pass_all_or_nothing
 
@@ -53,6 +52,8 @@ def element_passer(
     one guest to another, for ranges that were checked before; None where the types differ."""
     if source.elem_type is None or source.elem_type != target.elem_type:
         return None
+    from ..abi.passing import compile_pass_elements  # most programs never need it
+
     passer = compile_pass_elements(source.elem_type, source.options, target.options)
     return pass_all_or_nothing(passer, (source.elem_type,))
 

@@ -14,7 +14,6 @@ from ..abi.layout import MAX_FLAT_ASYNC_PARAMS, MAX_FLAT_PARAMS, MAX_FLAT_RESULT
 from ..abi.lift import compile_lift, compile_lift_result, takes_memory
 from ..abi.lower import compile_lower, compile_lower_result
 from ..abi.options import AbiOptions
-from ..abi.passing import compile_pass, compile_pass_result
 from ..errors import TooManyCalls, Trap, trap_if
 from ..types import BorrowType, FuncType, FutureType, OwnType, StreamType, contains
 from .options import CanonicalOptions
@@ -240,6 +239,8 @@ class Passer:
     def __init__(
         self, t: FuncType, lowered_abi: AbiOptions, lowered_async: bool, lifted_abi: AbiOptions, lifted_async: bool
     ) -> None:
+        from ..abi.passing import compile_pass, compile_pass_result  # only composed components need it
+
         max_params = MAX_FLAT_ASYNC_PARAMS if lowered_async else MAX_FLAT_PARAMS
         pass_params = compile_pass(t.param_types, lowered_abi, lifted_abi, max_params)
         self.pass_params = pass_all_or_nothing(pass_params, t.param_types)
