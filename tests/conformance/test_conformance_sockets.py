@@ -2,60 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 from anyio.abc import SocketAttribute, SocketListener, SocketStream
+from socket_guests import check_echo, running
 
-from p3host import Component, Network, Wasi
+from p3host import Network
 
 pytestmark = pytest.mark.anyio
 
-GUEST = Path(__file__).resolve().parents[2] / "guests" / "c-sockets" / "c-sockets.wasm"
-INTERFACE = "p3host:c-sockets/guest@0.1.0"
-BIG = os.urandom(3 << 20)
+NAME = "c-sockets"
 
 
-@pytest.fixture(scope="module")
-def component() -> Component:
-    return Component.load(GUEST)
+async def test_guest_echoes_although_it_keeps_nothing_but_the_streams() -> None:
+    async with running(NAME, Network.loopback()) as guest:
+        await check_echo(guest)
 
 
-@asynccontextmanager
-async def instance(component: Component, network: Network) -> AsyncIterator[Any]:
-    async with component.instantiate(wasi=Wasi(network=network), grace_seconds=0.01, detect_deadlock=True) as running:
-        yield running.exports[INTERFACE]
-
-
-async def test_guest_echoes_although_it_keeps_nothing_but_the_streams(component: Component) -> None:
-    received = b""
-    async with instance(component, Network.loopback()) as guest:
-        port = await guest.listen()
-        async with await anyio.connect_tcp("127.0.0.1", port) as peer, anyio.create_task_group() as tasks:
-
-            async def speak() -> None:
-                await peer.send(BIG)
-                await peer.send_eof()
-
-            async def hear() -> None:
-                nonlocal received
-                async for piece in peer:
-                    received += piece
-
-            tasks.start_soon(speak)
-            tasks.start_soon(hear)
-            assert await guest.echo() == len(BIG)
-    assert received == BIG
-
-
-async def test_connections_wait_for_the_guest_to_accept_them(component: Component) -> None:
-    async with instance(component, Network.loopback()) as guest:
+async def test_connections_wait_for_the_guest_to_accept_them() -> None:
+    async with running(NAME, Network.loopback()) as guest:
         port = await guest.listen()
         peers = [await anyio.connect_tcp("127.0.0.1", port) for _ in range(3)]
         for number, peer in enumerate(peers):
@@ -83,7 +52,7 @@ async def serving_one(handle: Callable[[SocketStream], Awaitable[None]]) -> Asyn
 
 
 @pytest.mark.parametrize("count", [0, 1, 65537, 3 << 20])
-async def test_guest_sends_and_receives(component: Component, count: int) -> None:
+async def test_guest_sends_and_receives(count: int) -> None:
     received: list[int] = []
 
     async def take(peer: SocketStream) -> None:
@@ -92,7 +61,7 @@ async def test_guest_sends_and_receives(component: Component, count: int) -> Non
     async def give(peer: SocketStream) -> None:
         await peer.send(bytes(count))
 
-    async with instance(component, Network(tcp_connect=["127.0.0.1"])) as guest:
+    async with running(NAME, Network(tcp_connect=["127.0.0.1"])) as guest:
         async with serving_one(take) as port:
             assert await guest.push(port, count) == count
         assert received == [count]
@@ -100,8 +69,8 @@ async def test_guest_sends_and_receives(component: Component, count: int) -> Non
             assert await guest.pull(port) == count
 
 
-async def test_without_a_grant_nothing_is_reached(component: Component) -> None:
-    async with instance(component, Network(tcp_connect=["127.0.0.1:1"])) as guest:
+async def test_without_a_grant_nothing_is_reached() -> None:
+    async with running(NAME, Network(tcp_connect=["127.0.0.1:1"])) as guest:
         assert await guest.listen() == 0
         with socket.create_server(("127.0.0.1", 0)) as server:
             assert await guest.push(server.getsockname()[1], 1) == 0
@@ -110,15 +79,15 @@ async def test_without_a_grant_nothing_is_reached(component: Component) -> None:
                 server.accept()
 
 
-async def test_leaving_the_block_closes_a_listener_that_was_never_asked(component: Component) -> None:
-    async with instance(component, Network.loopback()) as guest:
+async def test_leaving_the_block_closes_a_listener_that_was_never_asked() -> None:
+    async with running(NAME, Network.loopback()) as guest:
         port = await guest.listen()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", port))
 
 
-async def test_leaving_the_block_closes_all_sockets(component: Component) -> None:
-    async with instance(component, Network.loopback()) as guest:
+async def test_leaving_the_block_closes_all_sockets() -> None:
+    async with running(NAME, Network.loopback()) as guest:
         port = await guest.listen()
         peer = socket.create_connection(("127.0.0.1", port))
         async with anyio.create_task_group() as tasks:
