@@ -196,13 +196,13 @@ class IterableSource(HostSource):
     """A stream out of an async iterable. Its task starts with the first read and closes the iterable at the end.
 
     The task can't close it before the guest goes on. An iterable that has to know at once that the guest has dropped
-    the stream, or that the instance has ended, has a method `dropped`, which is called then.
+    the stream, or that the instance has ended, has a method `on_dropped`, which is called then.
     """
 
     def __init__(self, driver: Driver, elem_type: ValType | None, iterable: AsyncIterable[Any]) -> None:
         super().__init__(driver, elem_type, f"the stream {type(iterable).__name__}")
         self.iterable = iterable
-        self.tell_dropped: Callable[[], None] | None = getattr(iterable, "dropped", None)
+        self.tell_dropped: Callable[[], None] | None = getattr(iterable, "on_dropped", None)
         driver.unread[self] = None
 
     def used_up(self) -> None:
@@ -274,7 +274,7 @@ async def close_all(*closables: object) -> None:
 class AwaitableSource(HostSource):
     """A future out of an awaitable, which is awaited at once.
 
-    It is cancelled when the guest drops the future. One whose work is wanted all the same has a method `dropped`, which
+    It is cancelled when the guest drops the future. One whose work is wanted all the same has a method `on_dropped`, which
     is called then instead.
     """
 
@@ -284,7 +284,7 @@ class AwaitableSource(HostSource):
         self.task = driver.start(HostTask(self.name, self.run, None))
 
     def drop(self) -> None:
-        dropped = getattr(self.awaitable, "dropped", None)
+        dropped = getattr(self.awaitable, "on_dropped", None)
         if dropped is None:
             super().drop()
         else:

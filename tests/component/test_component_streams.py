@@ -473,7 +473,7 @@ class Told(Pieces):
         super().__init__(*pieces)
         self.drops = 0
 
-    def dropped(self) -> None:
+    def on_dropped(self) -> None:
         self.drops += 1
 
     def __await__(self) -> Any:

@@ -67,7 +67,7 @@ Operation = Callable[[Any, Any], Any]
 P3_OPERATIONS: dict[str, Operation] = {
     "bind": lambda opened, remote: opened.bind(LOCAL),
     "connect": lambda opened, remote: opened.connect(remote),
-    "listen": lambda opened, remote: opened.listen().dropped(),
+    "listen": lambda opened, remote: opened.listen().on_dropped(),
     "send": lambda opened, remote: opened.send(GuestStream([])),
     "receive": lambda opened, remote: received(opened),
     "local-address": lambda opened, remote: opened.get_local_address().tag,
@@ -197,7 +197,7 @@ async def test_a_socket_that_could_not_listen_can_still_connect() -> None:
         guest = Guest("p3")
         second = guest.tcp()
         second.bind(first.get_local_address())
-        first.listen().dropped()
+        first.listen().on_dropped()
         assert await outcome(second.listen) == "address-in-use"
         assert second.state is State.BOUND
         await second.connect(remote)

@@ -185,7 +185,7 @@ async def test_dropping_what_is_received_leaves_the_rest_of_the_connection() -> 
     with peer:
         peer.sendall(b"unread")
         stream, future = opened.receive()
-        stream.dropped()
+        stream.on_dropped()
         await future
         await stream.aclose()
         await opened.send(GuestStream([b"still here"]))
@@ -195,7 +195,7 @@ async def test_dropping_what_is_received_leaves_the_rest_of_the_connection() -> 
 async def test_a_send_whose_future_is_dropped_goes_on() -> None:
     opened, _, _, peer = await Guest("p3").connected()
     sending = opened.send(GuestStream([b"hello"]))
-    sending.dropped()
+    sending.on_dropped()
     await sending
     assert await receive_all(peer) == b"hello"
     peer.close()
@@ -227,8 +227,8 @@ async def test_the_connection_ends_with_its_last_owner() -> None:
     opened.close()
     with pytest.raises(BlockingIOError):
         peer.recv(1)
-    stream.dropped()
-    stream.dropped()
+    stream.on_dropped()
+    stream.on_dropped()
     assert await receive_all(peer) == b""
     assert not guest.sockets.handles
     _future.close()
@@ -352,7 +352,7 @@ async def test_accepting_waits_for_a_connection() -> None:
 async def test_a_listener_goes_on_without_its_stream_and_the_stream_without_it() -> None:
     guest = Guest("p3")
     opened, connections, place = await listening(guest)
-    connections.dropped()
+    connections.on_dropped()
     socket.create_connection(place).close()
     opened.close()
     with pytest.raises(ConnectionRefusedError):
@@ -377,7 +377,7 @@ async def test_an_address_can_be_listened_at_again_at_once() -> None:
         await accepted.send(GuestStream([b"x"]))
         for each in (accepted, opened):
             each.close()
-        connections.dropped()
+        connections.on_dropped()
         assert client.recv(9) == b"x"
         again = guest.tcp()
         again.bind(address(*place))

@@ -69,14 +69,14 @@ class Receiving(ByteReceiveStream):
             self.failure = failure
             self.ended.set()
 
-    def dropped(self) -> None:
+    def on_dropped(self) -> None:
         """What comes now is not wanted."""
         if self.source is not None:
             self.source.shut()
             self.end()
 
     async def aclose(self) -> None:
-        self.dropped()
+        self.on_dropped()
 
     async def outcome(self) -> None:
         """Waits until the stream has ended, failed or been dropped.
@@ -115,7 +115,7 @@ class Sending(Awaitable[None]):
             if sink is not None:
                 sink.close()
 
-    def dropped(self) -> None:
+    def on_dropped(self) -> None:
         """Nobody wants to know when it ends; it goes on."""
 
 
@@ -141,14 +141,14 @@ class Listening(AsyncIterator[list["TcpSocket"]]):
                     break
         raise StopAsyncIteration
 
-    def dropped(self) -> None:
+    def on_dropped(self) -> None:
         """The address is free at once, if the socket was dropped too."""
         if not self.closed:
             self.closed = True
             self.handle.close()
 
     async def aclose(self) -> None:
-        self.dropped()
+        self.on_dropped()
 
 
 class TcpSocket(SharedTcpSocket):
