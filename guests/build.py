@@ -256,6 +256,7 @@ BUILDERS: dict[str, Callable[[str, Path], Path]] = {
     "c3": build_c,
     "c4": build_c,
     "c-cli": build_c,
+    "c-files": build_c,
 }
 
 

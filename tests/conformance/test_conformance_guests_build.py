@@ -16,6 +16,7 @@ CLI_RUN = "wasi:cli/run@0.3.0"
 
 EXPORTS = {
     "c-cli": {CLI_RUN},
+    "c-files": {CLI_RUN},
     "c1": {"p3host:c1/guest@0.1.0"},
     "c2": {"p3host:c2/guest@0.1.0"},
     "c3": {"p3host:c3/guest@0.1.0"},
