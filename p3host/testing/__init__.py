@@ -10,7 +10,7 @@ from ..host.tasks import TaskTree
 from .clocks import ManualClock
 from .doubles import After, Double, double
 from .exploration import explore, replay
-from .files import Files
+from .files import Files, read_only
 from .leaks import Leak, LeakError
 from .output import Output
 from .schedule import Schedule, current_schedule, from_picks, from_seed, parse_picks
@@ -23,6 +23,7 @@ __all__ = [
     "Completed",
     "Output",
     "Files",
+    "read_only",
     "Leak",
     "LeakError",
     "TaskTree",
