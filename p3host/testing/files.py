@@ -80,6 +80,16 @@ class Files(MutableMapping[str, bytes]):
         directory = max(around, key=lambda directory: len(prefix_of(directory)))
         return directory, name.removeprefix(prefix_of(directory))
 
+    def existing(self, name: str) -> Path:
+        """
+        :raises KeyError: if there is no such file.
+        """
+        directory, inner = self.find(name)
+        path = Path(directory.host_path, inner)
+        if not is_plain(inner) or not is_file_below(path, directory):
+            raise KeyError(name)
+        return path
+
     def __enter__(self) -> Files:
         return self
 
@@ -95,25 +105,17 @@ class Files(MutableMapping[str, bytes]):
     def __getitem__(self, name: str) -> bytes:
         if self.root is None:
             return self.last[name]
-        directory, inner = self.find(name)
-        path = Path(directory.host_path, inner)
         try:
-            if is_file_below(path, directory):
-                return path.read_bytes()
+            return self.existing(name).read_bytes()
         except FileNotFoundError:  # gone meanwhile
-            pass
-        raise KeyError(name)
+            raise KeyError(name) from None
 
     def __setitem__(self, name: str, content: bytes | str) -> None:
         directory, inner = self.find(name)
         put(Path(directory.host_path), inner, content)
 
     def __delitem__(self, name: str) -> None:
-        directory, inner = self.find(name)
-        path = Path(directory.host_path, inner)
-        if not is_file_below(path, directory):
-            raise KeyError(name)
-        path.unlink()
+        self.existing(name).unlink()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.last if self.root is None else self.present())
@@ -138,10 +140,9 @@ def put(host_path: Path, path: str, content: bytes | str) -> None:
     """Makes a file, or with a slash at the end of its path an empty directory, and the directories around it."""
     if not isinstance(content, (bytes, bytearray, memoryview, str)):
         raise TypeError(f"{path!r}: the content of a file is bytes or text, not {content!r}")
-    parts = path.removesuffix("/").split("/")
-    if {"", ".", ".."} & set(parts) or "\0" in path:
+    if not is_plain(path.removesuffix("/")):
         raise ValueError(f"{path!r}: give each file by its path below the directory, such as 'in.txt' or 'sub/in.txt'")
-    target = host_path.joinpath(*parts)
+    target = host_path / path
     if not target.resolve().is_relative_to(host_path.resolve()):
         raise ValueError(f"{path!r}: a link leads out of the directory there")
     try:
@@ -151,6 +152,11 @@ def put(host_path: Path, path: str, content: bytes | str) -> None:
             target.write_bytes(content.encode() if isinstance(content, str) else content)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise ValueError(f"{path!r}: there is a file in the place of a directory, or the reverse") from error
+
+
+def is_plain(path: str) -> bool:
+    """Whether it is a path below a directory, spelled in the one way that a file has."""
+    return not {"", ".", ".."} & set(path.split("/")) and "\0" not in path
 
 
 def prefix_of(directory: Directory) -> str:
