@@ -139,20 +139,21 @@ class HostSource:
     async def deliver(self, values: Any) -> None:
         """Hands a piece to the guest, and waits until the guest wants another one."""
         piece = Piece(values, self.elem_type)
-        if piece.length == 0:
+        if piece.length == 0 or self.dropped:
             return
-        self.driver.step(partial(self.offer, piece))
+        self.piece = piece
+        self.driver.step(self.offer)
         while self.piece is not None or self.buffer is None:
             self.wanted = anyio.Event()
             if self.dropped:
                 return
             await self.wanted.wait()
 
-    def offer(self, piece: Piece) -> None:
-        """Copies into the guest's pending read. The guest learns of it by an event; what it has not read is kept."""
-        self.piece = piece
-        buffer = self.buffer
-        if buffer is not None:
+    def offer(self) -> None:
+        """Copies into the guest's pending read. The guest learns of it by an event; what it has not read is kept. By
+        the time that a store which was busy does this, the guest may have read the piece."""
+        piece, buffer = self.piece, self.buffer
+        if piece is not None and buffer is not None:
             if not buffer.is_zero_length:
                 self.copy(piece, buffer)
             self.answer(CopyResult.COMPLETED)
@@ -251,7 +252,8 @@ class AwaitableSource(HostSource):
             if returns_result:
                 value = Ok(value)
         if not self.dropped:
-            self.driver.step(partial(self.offer, Piece([value] if self.elem_type is not None else 1, self.elem_type)))
+            self.piece = Piece([value] if self.elem_type is not None else 1, self.elem_type)
+            self.driver.step(self.offer)
 
 
 def raise_error(error: Exception) -> None:
