@@ -87,7 +87,7 @@ class HostSource:
                 on_copy_done(CopyResult.COMPLETED)
             else:
                 self.buffer, self.on_copy_done = buffer, on_copy_done
-                self.driver.step(self.offer_again)
+                self.driver.step(self.offer)
         elif self.ended:
             on_copy_done(CopyResult.DROPPED)
         else:
@@ -157,10 +157,6 @@ class HostSource:
             if not buffer.is_zero_length:
                 self.copy(piece, buffer)
             self.answer(CopyResult.COMPLETED)
-
-    def offer_again(self) -> None:
-        if self.piece is not None and self.buffer is not None:
-            self.offer(self.piece)
 
     def end(self) -> None:
         self.ended = True
