@@ -165,7 +165,7 @@ def test_trap_prints_its_backtrace(run: Run, write: Callable[[str], Path], backe
 def test_deadlock_is_reported(run: Run, write: Callable[[str], Path], backend: str) -> None:
     status, _, err = run("run", "--backend", backend, write(WAITING))
     assert status == 134
-    assert "the task of 'run' waits for a waitable set" in err
+    assert "thread waits for a waitable set" in err
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -95,11 +95,14 @@ def run_here(
         with order:
             anyio.run(run_test, test, schedule, backend=name, backend_options=options)
     except BaseException as error:
-        for part in parts(error):
-            if isinstance(part, PASSED_ON + passed_on):
-                if part is error:
-                    raise
-                raise part from error
+        found = list(parts(error))
+        ending = [part for part in found if isinstance(part, PASSED_ON)]
+        if not ending and all(isinstance(part, passed_on) for part in found):
+            ending = found
+        if error in ending:
+            raise
+        if ending:
+            raise ending[0] from error
         return error.with_traceback(from_the_test_on(error.__traceback__))
     return None
 

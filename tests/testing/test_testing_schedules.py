@@ -174,6 +174,22 @@ def test_what_is_no_failure_ends_the_exploration_out_of_a_group_too(backend: str
 
 
 @backends
+def test_what_is_passed_on_does_not_hide_a_failure_beside_it(backend: str) -> None:
+    async def fail(kind: type[Exception]) -> None:
+        raise kind
+
+    async def test() -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(fail, LookupError)
+            group.start_soon(fail, ZeroDivisionError)
+
+    with pytest.raises(ExceptionGroup):
+        explore(test, backend=backend, passed_on=(LookupError,))
+    with pytest.raises((LookupError, ZeroDivisionError)):
+        explore(test, backend=backend, passed_on=(LookupError, ZeroDivisionError))
+
+
+@backends
 def test_what_is_passed_on_does_not_hide_a_failure_that_is_made_simple(testbed: Testbed, backend: str) -> None:
     """While it is made simple, the test may run into something else: here, by the simplest schedules."""
 
