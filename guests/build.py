@@ -331,6 +331,7 @@ BUILDERS: dict[str, Callable[[str, Path], Path]] = {
     "c-http": build_c,
     "c-sockets": build_c,
     "c-sockets-p2": build_c,
+    "c-files": build_c,
 }
 
 

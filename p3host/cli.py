@@ -251,7 +251,7 @@ async def run_command(component: Component, wasi: Wasi) -> int:
 
 @asynccontextmanager
 async def telling_tasks(instance: Instance) -> AsyncIterator[None]:
-    """Within the block, SIGUSR1 prints what goes on in the instance to stderr."""
+    """Within the block, SIGUSR1 prints what goes on in the instance to stderr; after it, it is ignored again."""
     failure: Exception | None = None
     async with anyio.create_task_group() as group:
         await group.start(tell_tasks, instance)
@@ -265,10 +265,16 @@ async def telling_tasks(instance: Instance) -> AsyncIterator[None]:
 
 
 async def tell_tasks(instance: Instance, *, task_status: TaskStatus[None]) -> None:
-    with anyio.open_signal_receiver(signal.SIGUSR1) as signals:
-        task_status.started()
-        async for _ in signals:
-            click.echo(f"p3host: what goes on in process {os.getpid()}:\n{instance.tasks()}", err=True)
+    try:
+        with anyio.open_signal_receiver(signal.SIGUSR1) as signals:
+            task_status.started()
+            async for _ in signals:
+                try:
+                    click.echo(f"p3host: what goes on in process {os.getpid()}:\n{instance.tasks()}", err=True)
+                except OSError:
+                    pass  # it can't be written, which is no reason to end the guest
+    finally:  # asyncio leaves the signal with its default action, which ends the process
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 @main.command()

@@ -6,7 +6,7 @@ It needs no configuration. Tests run on asyncio and, where it is installed, on t
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from inspect import isasyncgenfunction, iscoroutinefunction, unwrap
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ MARKERS = (
     "explore(schedules=100, seed=0, schedule=None, backends=...): run the async test under many schedules of all that "
     "happens in its instances, or under the one `schedule` that an explanation of a failure has named.",
 )
-EXPLORE_ARGUMENTS = {"schedules", "seed", "schedule", "backends"}
+ARGUMENTS = {"virtual_time": {"backends"}, "explore": {"schedules", "seed", "schedule", "backends"}}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -46,24 +46,54 @@ def testbed(request: pytest.FixtureRequest) -> Testbed:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:
-    """Gives tests with one of the markers their backends, before pytest collects them."""
+    """Has tests with one of the markers run by anyio's plugin."""
     if not collector.istestfunction(obj, name) or not iscoroutinefunction(innermost(obj)):
         return
-    own = {mark.name: mark for mark in getattr(obj, "pytestmark", ())}
-    marks = [own.get(name) or collector.get_closest_marker(name) for name in ("explore", "virtual_time")]
-    mark = next((mark for mark in marks if mark is not None), None)
-    if mark is None:
-        return
-    backends = mark.kwargs.get("backends") or [b for b in ("asyncio", "trio") if find_spec(b) is not None]
-    if mark.name == "virtual_time":
-        from .testing import virtual_time
+    own = {mark.name for mark in getattr(obj, "pytestmark", ())}
+    if own & ARGUMENTS.keys() or any(collector.get_closest_marker(marker) for marker in ARGUMENTS):
+        pytest.mark.anyio(obj)
+        pytest.mark.usefixtures("anyio_backend")(obj)
 
-        values: list[Any] = [virtual_time(backend) for backend in backends]
-    else:
-        values = list(backends)
-    pytest.mark.anyio(obj)
-    pytest.mark.usefixtures("anyio_backend")(obj)
-    pytest.mark.parametrize("anyio_backend", values, ids=list(backends))(obj)
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Gives tests with one of the markers their backends. They come from here and not from a mark of the function, as
+    one function is several tests where classes inherit it."""
+    test = metafunc.definition
+    mark = closest_mark(test)
+    if mark is None or not iscoroutinefunction(innermost(metafunc.function)):
+        return
+    refuse_arguments(test, mark)
+    backends = mark.kwargs.get("backends") or [b for b in ("asyncio", "trio") if find_spec(b) is not None]
+    values = list(map(virtual_backend, backends)) if mark.name == "virtual_time" else list(backends)
+    # With this scope, async fixtures may have it too.
+    test.add_marker(pytest.mark.parametrize("anyio_backend", values, ids=list(backends), scope="module"))
+
+
+@cache
+def virtual_backend(name: str) -> object:
+    """The same object each time, so that a module's tests share their async fixtures."""
+    from .testing import virtual_time
+
+    return virtual_time(name)
+
+
+def closest_mark(test: pytest.Item) -> pytest.Mark | None:
+    """The marker that counts: the one that is closest to the test, and of several there `explore`."""
+    found: tuple[object, pytest.Mark] | None = None
+    for node, mark in test.iter_markers_with_node():
+        if mark.name in ARGUMENTS and (found is None or (node is found[0] and mark.name == "explore")):
+            found = node, mark
+    return None if found is None else found[1]
+
+
+def refuse_arguments(test: pytest.Item, mark: pytest.Mark) -> None:
+    """
+    :raises pytest.UsageError: if the marker has arguments that it doesn't take.
+    """
+    unknown = [*mark.args, *sorted(mark.kwargs.keys() - ARGUMENTS[mark.name])]
+    if unknown:
+        raise pytest.UsageError(f"{test.nodeid}: the marker `{mark.name}` takes no {unknown[0]!r}")
 
 
 def innermost(obj: Any) -> Any:
@@ -73,17 +103,15 @@ def innermost(obj: Any) -> Any:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        mark = item.get_closest_marker("explore")
-        if mark is not None and isinstance(item, pytest.Function):
+        mark = closest_mark(item)
+        if mark is not None and mark.name == "explore" and isinstance(item, pytest.Function):
             item.obj = explored(item, mark, config)
 
 
 def explored(item: pytest.Function, mark: pytest.Mark, config: pytest.Config) -> Callable[..., None]:
     """The test as a plain function, which runs it under one schedule after the other."""
     test = item.obj
-    unknown = sorted(mark.kwargs.keys() - EXPLORE_ARGUMENTS)
-    if unknown or mark.args:
-        raise pytest.UsageError(f"{item.nodeid}: the marker `explore` takes no {(unknown or mark.args)[0]!r}")
+    refuse_arguments(item, mark)
     if not iscoroutinefunction(test):
         raise pytest.UsageError(f"{item.nodeid}: only async tests without hypothesis can be explored")
 
@@ -93,7 +121,7 @@ def explored(item: pytest.Function, mark: pytest.Mark, config: pytest.Config) ->
 
         refuse_async_fixtures(item)
         backend = str(item.funcargs["anyio_backend"])
-        passed_on = (pytest.skip.Exception, pytest.exit.Exception)
+        passed_on = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
         bound = partial(test, **fixtures)
         if mark.kwargs.get("schedule") is not None:
             replay(bound, parse_picks(mark.kwargs["schedule"]), backend=backend, passed_on=passed_on)

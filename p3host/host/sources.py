@@ -274,8 +274,8 @@ async def close_all(*closables: object) -> None:
 class AwaitableSource(HostSource):
     """A future out of an awaitable, which is awaited at once.
 
-    It is cancelled when the guest drops the future. One whose work is wanted all the same has a method `on_dropped`, which
-    is called then instead.
+    It is cancelled when the guest drops the future. One whose work is wanted all the same has a method `on_dropped`,
+    which is called then instead.
     """
 
     def __init__(self, driver: Driver, elem_type: ValType | None, awaitable: Awaitable[Any]) -> None:

@@ -132,6 +132,7 @@ class Store:
         self.preempted: Thread | None = None
         self.held: Subtask | None = None
         self.current: Thread | None = None
+        self.answered: Call | None = None  # the call of the host that an action of the inbox ends just now
         self.threads: dict[Thread, None] = {}  # those that have begun and not ended
         self.taken: list[ResourceHandle] = []  # what the lift that is under way took from its guest
         self.num_given = 0  # owned resources that guests have been given
@@ -254,7 +255,7 @@ class Store:
                 self.take_chosen(self.choose)
                 return
             if self.inbox:
-                self.inbox.popleft()[1]()
+                self.act(*self.inbox.popleft())
             elif self.has_ready:
                 self.take_turn((self.queue or self.yielded).popleft())
             else:
@@ -279,7 +280,13 @@ class Store:
             self.take_turn(picked)
         else:
             self.inbox.remove(picked)
-            picked[1]()
+            self.act(*picked)
+
+    def act(self, call: Call | None, action: Callable[[], None]) -> None:
+        """Does what was posted."""
+        self.answered = call
+        action()
+        self.answered = None
 
     def take_turn(self, thread: Thread) -> None:
         thread.queued = False
@@ -293,7 +300,7 @@ class Store:
             if call is self.held:
                 del self.inbox[position]
                 self.held = None
-                action()
+                self.act(call, action)
                 return True
         return False
 

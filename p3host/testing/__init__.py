@@ -10,7 +10,7 @@ from ..host.tasks import TaskTree
 from .clocks import ManualClock
 from .doubles import After, Double, double
 from .exploration import explore, replay
-from .files import Files
+from .files import Files, read_only
 from .http_peers import HttpPeers
 from .leaks import Leak, LeakError
 from .output import Output
@@ -25,6 +25,7 @@ __all__ = [
     "Output",
     "Files",
     "HttpPeers",
+    "read_only",
     "Leak",
     "LeakError",
     "TaskTree",

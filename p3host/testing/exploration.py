@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 
@@ -36,8 +37,12 @@ def explore(
     found to fail in the same way, and a trace of it.
 
     `passed_on` are exceptions that are no failures, and end the exploration.
+
+    :raises ValueError: if it is to run under no schedule at all.
     """
     __tracebackhide__ = True
+    if schedules < 1:
+        raise ValueError(f"a test that runs under {schedules} schedules shows nothing: give at least 1")
     for number in range(seed, seed + schedules):
         schedule = from_seed(number)
         failure = run(test, schedule, backend, passed_on)
@@ -60,7 +65,26 @@ def replay(
 def run(
     test: Test, schedule: Schedule, backend: str, passed_on: tuple[type[BaseException], ...] = ()
 ) -> BaseException | None:
-    """Runs a test under one schedule, and returns what it raised."""
+    """Runs a test under one schedule, and returns what it raised. Where a thread has an event loop already, as pytest's
+    has as long as it keeps async fixtures, it runs in another one."""
+    if not has_event_loop():
+        return run_here(test, schedule, backend, passed_on)
+    with ThreadPoolExecutor(1, "p3host exploration") as thread:
+        return thread.submit(run_here, test, schedule, backend, passed_on).result()
+
+
+def has_event_loop() -> bool:
+    """Whether one runs, or has been set aside, in this thread."""
+    try:
+        anyio.get_cancelled_exc_class()
+    except anyio.NoEventLoopError:
+        return False
+    return True
+
+
+def run_here(
+    test: Test, schedule: Schedule, backend: str, passed_on: tuple[type[BaseException], ...]
+) -> BaseException | None:
     name, options = virtual_time(backend)
     order: AbstractContextManager[None] = nullcontext()
     if backend == "trio":
@@ -71,10 +95,25 @@ def run(
         with order:
             anyio.run(run_test, test, schedule, backend=name, backend_options=options)
     except BaseException as error:
-        if isinstance(error, PASSED_ON + passed_on):
+        found = list(parts(error))
+        ending = [part for part in found if isinstance(part, PASSED_ON)]
+        if not ending and all(isinstance(part, passed_on) for part in found):
+            ending = found
+        if error in ending:
             raise
+        if ending:
+            raise ending[0] from error
         return error.with_traceback(from_the_test_on(error.__traceback__))
     return None
+
+
+def parts(failure: BaseException) -> Iterator[BaseException]:
+    """The exceptions of a group and of the groups in it; else the failure itself."""
+    if isinstance(failure, BaseExceptionGroup):
+        for part in failure.exceptions:
+            yield from parts(part)
+    else:
+        yield failure
 
 
 def from_the_test_on(trace: TracebackType | None) -> TracebackType | None:
@@ -92,18 +131,9 @@ async def run_test(test: Test, schedule: Schedule) -> None:
     current_schedule.set(schedule)
     now = current_virtual_time()
     assert now is not None
-    stuck = False
-
-    def give_up() -> bool:
-        nonlocal stuck
-        again, stuck = stuck, True
-        scope.cancel()
-        return not again
-
-    with anyio.CancelScope() as scope:
-        now.on_stuck[schedule] = give_up
+    with now.until_stuck() as scope:
         await test()
-    if stuck:
+    if scope.cancel_called:
         raise Deadlock("the test waits for what can never happen: every task waits, and no timer is left")
 
 
@@ -118,7 +148,7 @@ def explained(
     """The failure under the simplest schedule that was found, with a note that tells all of it."""
 
     def fails(picks: Mapping[int, int]) -> bool:
-        return kinds(run(test, from_picks(picks), backend, passed_on)) == kinds(failure)
+        return kinds(run(test, from_picks(picks), backend)) == kinds(failure)
 
     simplest = shrink(picks, fails)
     schedule = from_picks(simplest, tracing=True)
@@ -129,18 +159,20 @@ def explained(
     again_text = picks_text(simplest)
     schedule.explain(
         again,
-        f"The schedule of {name} fails: it departs {len(picks)} times from the usual order. The simplest one found "
-        f"that fails departs {len(simplest)} times.\nTo replay: {name.replace(' ', '=')}, or schedule={again_text!r}, "
+        f"The schedule of {name} fails: it departs {times(len(picks))} from the usual order. The simplest one found "
+        f"that fails departs {times(len(simplest))}.\nTo replay: {name.replace(' ', '=')}, or schedule={again_text!r}, "
         "as arguments of `explore`.",
     )
     return again
 
 
+def times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
+
+
 def kinds(failure: BaseException | None) -> list[str]:
     """The types of what failed, by which two failures are taken for the same."""
-    if isinstance(failure, BaseExceptionGroup):
-        return sorted(kind for part in failure.exceptions for kind in kinds(part))
-    return [type(failure).__qualname__]
+    return [] if failure is None else sorted(type(part).__qualname__ for part in parts(failure))
 
 
 def shrink(picks: Mapping[int, int], fails: Callable[[Mapping[int, int]], bool]) -> dict[int, int]:

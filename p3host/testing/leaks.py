@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..component import Instance
     from ..host.driver import Driver
     from ..runtime.store import Store
+    from ..runtime.thread import Thread
 
 
 class Leak(Record):
@@ -50,14 +51,16 @@ class Origins:
         self.store: Store | None = None
 
     def note(self, entry: object) -> None:
-        thread = None if self.store is None else self.store.current
-        if thread is None:
+        if self.store is None:
             text = "when the instance was made"
         else:
-            root = root_of(thread.task.call)
-            number = self.calls.setdefault(root, len(self.calls) + 1)
-            text = f"made in {thread.task.describe()} (call {number} of those that made handles)"
+            thread: Thread | None = self.store.current or getattr(self.store.answered, "thread", None)
+            text = "of unknown origin" if thread is None else self.place(thread)
         self.texts[id(entry)] = text  # a newer entry at the same address replaces one that is gone
+
+    def place(self, thread: Thread) -> str:
+        number = self.calls.setdefault(root_of(thread.task.call), len(self.calls) + 1)
+        return f"made in {thread.task.describe()} (call {number} of those that made handles)"
 
     def of(self, entry: object) -> str:
         return self.texts.get(id(entry), "of unknown origin")

@@ -15,10 +15,12 @@ from anyio.lowlevel import checkpoint
 
 from ..component import Component, Instance, Interface
 from ..engine import MachineLimits
-from ..errors import Deadlock, Err, Exit, LinkError
-from ..host.tasks import TaskTree
-from ..wasi import Wasi
+from ..errors import Deadlock, Err, Exit, LinkError, Trap
+from ..host.driver import Driver
+from ..host.tasks import TaskTree, task_tree
+from ..wasi import RealTime, Wasi
 from ..wasi.http import HttpRequest, HttpResponse, handle
+from ..wasi.randomness import SYSTEM_RANDOM
 from ..wasi.stdio import Input
 from .clocks import NEW_YEAR, LoopTimeOfDay, ManualClock
 from .files import Contents, Files
@@ -78,7 +80,7 @@ class Testbed:
 
     def load(self, source: Component | str | os.PathLike[str] | bytes) -> Component:
         """The component of a file (a relative path is taken from `base`), of bytes, or of text that starts with a
-        paren. What has been loaded before is not loaded again, unless its file has changed.
+        paren or a comment. What has been loaded before is not loaded again, unless its file has changed.
 
         :raises DecodeError: if it is no valid component.
         :raises OSError: if the file can't be read.
@@ -119,11 +121,12 @@ class Testbed:
         - `imports`: any Python objects, or what `double` makes.
         - `args`, `env`, `stdin` as `Wasi` takes them; what the guest writes is in `stdout` and `stderr`.
         - `files`: directories by the paths that the guest knows them by, each with its files:
-          `{"/data": {"in.txt": "some text"}}`.
+          `{"/data": {"in.txt": "some text"}}`, or `read_only({...})` for one that it can't write to.
         - `http`: what its HTTP requests reach, by address: see `HttpPeers`.
         - `seed`: of its random numbers. `now`: the time of day at which it begins; time goes on with the event loop's
           clock, or when the test says so if it gives a `clock`.
-        - `wasi`: whatever else it is granted.
+        - `wasi`: what else it is granted. Clocks and random numbers that it names come before `now` and `seed`.
+        - `limits` and `grace_seconds` as `Component.instantiate` takes them.
 
         In virtual time, calls that can never return raise `Deadlock`. In an exploration, or with a `schedule`, all that
         happens in the instance is up to that.
@@ -133,11 +136,15 @@ class Testbed:
 
         :raises LinkError: with all imports that are missing or wrong.
         :raises LeakError: with what is left, on leaving.
+        :raises ValueError: for paths in `files` that are none, and for a moment without a time zone.
+        :raises TypeError: if `wasi` has what is given here: arguments, environment, standard streams.
         """
         stdout, stderr = Output(), Output()
         peers = http if isinstance(http, HttpPeers) else HttpPeers(http or {})
         origins = Origins()
         wasi = wasi or Wasi()
+        check_grants(wasi)
+        real_time = isinstance(wasi.system_clock, RealTime)
         scheduler = schedule or current_schedule.get()
         with Files(files or {}) as given_files:
             instance = self.load(component).instantiate(
@@ -151,38 +158,54 @@ class Testbed:
                     stderr=stderr,
                     directories=(*wasi.directories, *given_files.directories),
                     http=wasi.http if http is None else peers,
-                    random=random.Random(seed),
+                    random=random.Random(seed) if wasi.random is SYSTEM_RANDOM else wasi.random,
                     monotonic_clock=clock or wasi.monotonic_clock,
-                    system_clock=clock or LoopTimeOfDay(now),
+                    system_clock=clock or (LoopTimeOfDay(now) if real_time else wasi.system_clock),
                 ),
                 limits=limits,
                 grace_seconds=grace_seconds,
                 scheduler=scheduler,
                 on_handle=origins.note,
             )
-            async with instance:
-                origins.store = instance.driver.store
-                with reporting_deadlocks(instance), nullcontext() if schedule is None else schedule.explaining():
+            explaining = nullcontext() if schedule is None else schedule.explaining()
+            with explaining, reporting_deadlocks(instance):
+                async with instance:
+                    origins.store = instance.driver.store
                     yield Guest(instance, stdout, stderr, given_files, peers)
                     if allow_leaks is not True:
                         await check_leaks(instance, origins, allow_leaks or ())
 
     async def run(self, component: Component | str | os.PathLike[str] | bytes, *args: str, **options: Any) -> Completed:
         """Runs a command, a component that exports `wasi:cli/run`, to its end. `args` are those after the program's
-        name; the options are those of `instantiate`.
+        name; the options are those of `instantiate`, but that anything may be left in the instance unless they say
+        otherwise: a command's things end with it.
 
-        :raises Trap: if it traps.
+        :raises Trap: if it traps; a note tells what it has written.
+        :raises LinkError: if it is no command, or for its imports.
         """
         loaded = self.load(component)
         status = 0
-        async with self.instantiate(loaded, args=(loaded.name, *args), allow_leaks=True, **options) as guest:
+        options = {"allow_leaks": True} | options
+        async with self.instantiate(loaded, args=(loaded.name, *args), **options) as guest:
             try:
                 await command_of(guest.exports).run()
             except Exit as left:
                 status = left.status
             except Err:
                 status = 1
+            except Trap as trap:
+                trap.add_note(f"It has written {guest.stdout.text!r} to stdout, {guest.stderr.text!r} to stderr")
+                raise
         return Completed(status, guest.stdout, guest.stderr, guest.files)
+
+
+def check_grants(wasi: Wasi) -> None:
+    """
+    :raises TypeError: if it grants what a testbed gives by arguments of its own.
+    """
+    given = [name for name in ("args", "env", "stdin", "stdout", "stderr") if getattr(wasi, name)]
+    if given:
+        raise TypeError(f"wasi={given[0]}: a testbed's instances get it by an argument of its own, or collect it")
 
 
 def command_of(exports: Interface) -> Interface:
@@ -198,12 +221,12 @@ def command_of(exports: Interface) -> Interface:
 def reporting_deadlocks(instance: Instance) -> Iterator[None]:
     """Within the block, the instance's calls end with `Deadlock` when nothing in the event loop can ever go on, which
     virtual time tells."""
-    driver = instance.driver
 
     def end_calls() -> bool:
-        if not driver.calls or driver.store.trap is not None:
+        driver: Driver | None = getattr(instance, "driver", None)  # made when the instance's block is entered
+        if driver is None or not driver.calls or driver.store.trap is not None:
             return False
-        driver.store.poison(Deadlock(f"no task can ever go on:\n{instance.tasks()}"))
+        driver.store.poison(Deadlock(f"no task can ever go on:\n{task_tree(driver)}"))
         return True
 
     virtual_time = current_virtual_time()

@@ -45,7 +45,7 @@ class Trace:
 
     def text(self) -> str:
         left_out = max(0, len(self.lines) - LONGEST)
-        lines = [f"({left_out} turns before)"] if left_out else []
+        lines = [f"({left_out} lines before)"] if left_out else []
         return "\n".join(f"  {line}" for line in lines + self.lines[left_out:])
 
     # One possibility

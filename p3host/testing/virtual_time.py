@@ -2,8 +2,8 @@
 
 All that goes by the clock of the event loop goes by it: `anyio.sleep`, time-outs, and so the clocks and sleeps of
 guests. While something can run, time stands still; when all tasks wait, it jumps to the next timer. A worker thread of
-anyio counts as something that runs. Other outside things (sockets of other processes, say) don't: a loop that waits
-for one and for a timer takes the timer.
+anyio counts as something that runs (unless it has a limiter of its own, by which it can't be found). Other outside
+things (sockets of other processes, say) don't: a loop that waits for one and for a timer takes the timer.
 
 Whoever computes without a pause would never see time pass, so after a second of that it passes as it really does.
 """
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from time import monotonic
 from typing import Any, Protocol
 
@@ -46,8 +47,8 @@ class VirtualTime:
         self.busy_seconds = 0.0
         self.looked_at = monotonic()
         self.idlers: dict[anyio.Event, tuple[Idler, object]] = {}
-        self.settlers: list[anyio.Event] = []
-        self.on_stuck: dict[object, Callable[[], bool]] = {}
+        self.settlers: dict[anyio.Event, None] = {}
+        self.on_stuck: dict[object, Callable[[], bool]] = {}  # asked from the last one on, until one acts
         self.executor_calls = 0
 
     async def idle(self, idler: Idler, who: object) -> None:
@@ -62,8 +63,27 @@ class VirtualTime:
     async def settled(self) -> None:
         """Returns when nothing else can run, those who wait in `idle` included, before time jumps."""
         event = anyio.Event()
-        self.settlers.append(event)
-        await event.wait()
+        self.settlers[event] = None
+        try:
+            await event.wait()
+        finally:
+            self.settlers.pop(event, None)
+
+    @contextmanager
+    def until_stuck(self) -> Iterator[anyio.CancelScope]:
+        """Cancels the block when nothing in the event loop can ever go on."""
+        with anyio.CancelScope() as scope:
+
+            def give_up() -> bool:
+                cancelled = scope.cancel_called
+                scope.cancel()
+                return not cancelled
+
+            self.on_stuck[scope] = give_up
+            try:
+                yield scope
+            finally:
+                del self.on_stuck[scope]
 
     # What the event loop calls
 
@@ -91,7 +111,7 @@ class VirtualTime:
                 event.set()
                 return 0
         elif self.settlers:
-            self.settlers.pop().set()
+            self.settlers.popitem()[0].set()
             return 0
         if timer is not None:
             self.now = max(timer, self.now)

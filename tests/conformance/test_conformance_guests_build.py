@@ -22,6 +22,7 @@ EXPORTS = {
     "c-http": {"wasi:http/handler@0.3.0"},
     "c-sockets": {"p3host:c-sockets/guest@0.1.0"},
     "c-sockets-p2": {"p3host:c-sockets-p2/guest@0.1.0"},
+    "c-files": {CLI_RUN},
     "c1": {"p3host:c1/guest@0.1.0"},
     "c2": {"p3host:c2/guest@0.1.0"},
     "c3": {"p3host:c3/guest@0.1.0"},

@@ -279,7 +279,7 @@ def test_the_schedule_of_a_failure_is_made_simple(testbed: Testbed, backend: str
     with pytest.raises(AssertionError) as caught:
         explore(deposits(testbed, 6), schedules=1, seed=seed, backend=backend)
     (note,) = caught.value.__notes__
-    assert "The simplest one found that fails departs 1 times." in note
+    assert "The simplest one found that fails departs once." in note
 
 
 @backends

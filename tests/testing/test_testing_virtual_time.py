@@ -48,6 +48,47 @@ async def test_timers_fire_in_their_order() -> None:
     assert woken == [0.0, 1.0, 2.5, 3.0, 86400.0 * 400]
 
 
+async def test_a_sleep_without_end_is_no_timer() -> None:
+    started = anyio.current_time()
+    now = current_virtual_time()
+    assert now is not None
+    with anyio.move_on_after(5.0):
+        await anyio.sleep_forever()
+    with now.until_stuck() as scope:
+        await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    assert anyio.current_time() - started == is_about(5.0)
+
+
+async def test_who_is_stuck_is_asked_from_the_innermost_on() -> None:
+    now = current_virtual_time()
+    assert now is not None
+    with now.until_stuck() as outer:
+        with now.until_stuck() as inner:
+            await anyio.sleep_forever()
+        assert (inner.cancelled_caught, outer.cancel_called) == (True, False)
+        await anyio.sleep_forever()
+    assert outer.cancelled_caught
+    assert now.on_stuck == {}
+
+
+async def test_who_waits_for_all_to_settle_can_be_cancelled() -> None:
+    now = current_virtual_time()
+    assert now is not None
+
+    class Never:
+        def pick(self, waiting: Sequence[object], seconds_to_timer: float | None) -> int:
+            return len(waiting)  # let time pass
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(now.idle, Never(), "one")
+        with anyio.move_on_after(1.0) as scope:
+            await now.settled()
+        group.cancel_scope.cancel()
+    assert scope.cancelled_caught
+    assert now.settlers == {}
+
+
 async def test_sleeps_of_guests_take_their_time_of_the_clock(testbed: Testbed) -> None:
     started = anyio.current_time()
     imports = {"wait": double(), "lookup": double("there", after=HOUR)}

@@ -39,7 +39,7 @@ async def tcp_in(state: str, version: str) -> AsyncIterator[tuple[Any, Any]]:
                 guest.bind(opened, LOCAL)
                 connections = guest.listen(opened)
                 if connections is not None:
-                    stack.callback(connections.dropped)
+                    stack.callback(connections.on_dropped)
             case "connecting":
                 busy = address(*stack.enter_context(full_listener()).getsockname())
                 if version == "p3":
