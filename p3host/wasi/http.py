@@ -23,6 +23,7 @@ from typing import Any
 import anyio
 
 from ..errors import Err
+from .http_bodies import PlainReader
 from .http_messages import (
     DnsErrorPayload,
     ErrorCode,
@@ -34,7 +35,6 @@ from .http_messages import (
     TlsAlertReceivedPayload,
 )
 from .p3.http import Request, Response
-from .p3.http_bodies import PlainReader
 
 __all__ = [
     "handle",
