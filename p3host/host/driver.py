@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from math import inf
 from time import monotonic
@@ -300,6 +300,10 @@ class Driver:
         if not self.store.ticking:
             self.start_host_tasks()
         return task
+
+    def start_task(self, name: str, run: Callable[[], Awaitable[None]]) -> HostTask:
+        """Starts what goes on beside the guests' calls, and ends with the instance."""
+        return self.start(HostTask(name, run, copy_context()))
 
     def start_host_tasks(self) -> None:
         assert self.task_group is not None
