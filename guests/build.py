@@ -27,6 +27,7 @@ JCO = "1.35.0"  # npm @bytecodealliance/jco
 JCO_OVERRIDES = {"@bytecodealliance/preview2-shim": "0.26.0"}  # this jco does not install with its own choice
 CLANG = "19"  # Debian's clang-N and lld-N
 WASI = "0.3.0"  # the version of WASI's WIT that the worlds import, as jco ships it
+WASI_2 = "0.2.12"  # the same for worlds of WASI 0.2
 
 LARGEST = 3_000_000  # bytes of a component that may be committed
 GO_COMMAND_SLACK = 1024  # pages, see raise_memory_minimum
@@ -165,11 +166,11 @@ def go_build(name: str, output: Path, *flags: str | Path) -> None:
     )  # fmt: skip
 
 
-def embed(core: Path, wit: Path, work: Path, needs: tuple[str, ...] = ()) -> Path:
-    """Writes the world into the core module, as `jco new` wants it. The world may import all of WASI's packages, and
-    those of the guests in `needs`."""
+def embed(core: Path, wit: Path, work: Path, needs: tuple[str, ...] = (), wasi: str = WASI) -> Path:
+    """Writes the world into the core module, as `jco new` wants it. The world may import all of WASI's packages in one
+    version, and those of the guests in `needs`."""
     folder = work / f"wit-{core.stem}"
-    shutil.copytree(jco_folder() / "lib/wit/builtin" / WASI, folder / "deps")
+    shutil.copytree(jco_folder() / "lib/wit/builtin" / wasi, folder / "deps")
     for guest in needs:
         shutil.copy(GUESTS / guest / "world.wit", folder / f"deps/{guest}.wit")
     shutil.copy(wit, folder)
@@ -294,7 +295,7 @@ def build_stock_go_command(name: str, work: Path) -> Path:
     return component
 
 
-def build_c(name: str, work: Path, needs: tuple[str, ...] = ()) -> Path:
+def build_c(name: str, work: Path, needs: tuple[str, ...] = (), wasi: str = WASI) -> Path:
     """A C guest, whose world may import what the guests in `needs` export."""
     core = work / f"{name}.wasm"
     run(
@@ -304,7 +305,7 @@ def build_c(name: str, work: Path, needs: tuple[str, ...] = ()) -> Path:
         cwd=GUESTS,
     )  # fmt: skip
     component = work / f"{name}.component.wasm"
-    jco("new", embed(core, GUESTS / name / "world.wit", work, needs), "-o", component)
+    jco("new", embed(core, GUESTS / name / "world.wit", work, needs, wasi), "-o", component)
     return component
 
 
@@ -328,6 +329,7 @@ BUILDERS: dict[str, Callable[[str, Path], Path]] = {
     "c-front": partial(build_c, needs=("c-back",)),
     "c-pair": build_pair,
     "c-http": build_c,
+    "c-http-p2": partial(build_c, wasi=WASI_2),
 }
 
 

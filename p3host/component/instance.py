@@ -11,7 +11,7 @@ import anyio
 
 from ..engine import Engine, Machine, MachineLimits
 from ..errors import InstanceClosed
-from ..host.calls import HostCall
+from ..host.calls import HostCall, RunningCall
 from ..host.driver import Driver, HostTask
 from ..host.edge import PythonEdge
 from ..host.functions import BoundHostFunction, HostFunction
@@ -107,7 +107,7 @@ class Instance:
         protect(
             (
                 *(Instance.__aenter__, Instance.__aexit__, ExportedFunction.__call__, ExportedFunction.begin),
-                *(HostCall.wait, HostCall.give_up, Driver.run_host_task, HostEnd.copy),
+                *(RunningCall.finish, HostCall.give_up, Driver.run_host_task, HostEnd.copy),
             ),
             (HostFunction.call, Driver.serve_call),
         )

@@ -191,7 +191,7 @@ class HostCall:
 
 class RunningCall(HostCall):
     """A call that goes on by itself. `on_ended` is told of its end at once, and of what it failed with, if it has;
-    `wait` can be awaited at any time, `result` called after it."""
+    `finish` can be awaited at any time, once."""
 
     __slots__ = ("on_ended",)
 
@@ -206,6 +206,11 @@ class RunningCall(HostCall):
         super().__init__(driver, func, name, args)
         self.on_ended = on_ended
         self.will_end()
+
+    async def finish(self) -> Any:
+        """Waits for the end, as the caller of an export does, and gives the result."""
+        await self.wait()
+        return self.result()
 
     def end(self, outcome: Outcome, value: Any) -> None:
         super().end(outcome, value)

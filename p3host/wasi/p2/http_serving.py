@@ -21,8 +21,8 @@ INCOMPLETE = ErrorCode("HTTP-response-incomplete")
 class RunningCall(Protocol):
     """A call of a guest that goes on by itself."""
 
-    async def wait(self) -> object:
-        """Waits for its end. Cancelling this cancels the guest's task."""
+    async def finish(self) -> object:
+        """Waits for its end, and raises what it failed with. Cancelling this cancels the guest's task."""
         ...
 
     async def give_up(self) -> None:
@@ -76,7 +76,7 @@ async def handle(function: HandleExport, request: HttpRequest) -> AsyncIterator[
         finally:
             await reader.aclose()
         if whole:
-            await call.wait()
+            await call.finish()
     finally:
         outparam.settle(Err(TERMINATED))
         if call is not None:
