@@ -196,9 +196,9 @@ class Driver:
         if self.closing:
             return
         self.closing = True
-        failures = self.store.release_resources()
         for call in list(self.calls):
             call.fail(InstanceClosed("the instance was closed while this call was running"))
+        failures = self.store.release_resources()
         self.close_unread()
         self.store.poison(Trap("the instance was closed"))
         self.wake_readers()

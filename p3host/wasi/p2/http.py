@@ -12,7 +12,7 @@ from ..background import Background
 from ..http_bodies import Body, PlainReader
 from ..http_exchange import announced_length, exchange, hold_to_length, received_request, received_response
 from ..http_fields import MAX_HELD, Allowance
-from ..http_heads import Case, RequestHead, is_status
+from ..http_heads import Case, RequestHead, has_content, is_status
 from ..http_heads import RequestOptions as SharedRequestOptions
 from ..http_messages import TERMINATED, ErrorCode, HttpClient, HttpRequest, HttpResponse
 from .http_bodies import BodyError, FutureTrailers, IncomingBody, OutgoingBody, WrittenBody
@@ -187,9 +187,11 @@ class OutgoingResponse(OutgoingMessage):
 
 
 class ResponseOutparam:
-    """The resource `response-outparam`. `outcome` is a response, or why there is none; the first one counts."""
+    """The resource `response-outparam`: where the response to a request by `method` goes. `outcome` is the response, or
+    why there is none; the first one counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, method: str) -> None:
+        self.method = method
         self.settled = anyio.Event()
         self.outcome: OutgoingResponse | P3HostError = Err(NO_RESPONSE)
 
@@ -198,7 +200,9 @@ class ResponseOutparam:
         if isinstance(response, Err):
             param.settle(Err(ErrorCode.of(response.value)))
         else:
-            response.value.take()
+            written = response.value.take()
+            if not has_content(param.method, response.value.status):
+                written.length = None
             param.settle(response.value)
 
     def send_informational(self, status: int, headers: Fields) -> None:

@@ -52,7 +52,7 @@ async def handle(function: HandleExport, request: HttpRequest) -> AsyncIterator[
     cancelled.
     """
     given = IncomingRequest(request, function.background)
-    outparam = ResponseOutparam()
+    outparam = ResponseOutparam(request.method)
 
     def ended(failure: Exception | None) -> None:
         error = failure if isinstance(failure, P3HostError) else None
@@ -70,7 +70,6 @@ async def handle(function: HandleExport, request: HttpRequest) -> AsyncIterator[
         written = outcome.written
         reader = PlainReader(written)
         try:
-            written.length = None  # unless the response has content
             yield sent_response(outcome.status, outcome.fields, request.method, reader)
             whole = reader.whole or written.is_read
         finally:
