@@ -176,7 +176,8 @@ class FutureTrailers(Parent):
                 return Ok(outcome)
 
     def close(self) -> None:
-        self.background.start_task("the end of an HTTP message", self.source.body.aclose)
+        if self.outcome is None:
+            self.background.start_task("the end of an HTTP message", self.source.body.aclose)
         self.check_childless()
 
 
