@@ -332,6 +332,7 @@ BUILDERS: dict[str, Callable[[str, Path], Path]] = {
     "c-sockets": build_c,
     "c-sockets-p2": build_c,
     "c-files": build_c,
+    "c-http-p2": build_c,
 }
 
 

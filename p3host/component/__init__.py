@@ -14,6 +14,7 @@ from ..engine import Engine, MachineLimits, Module, ModuleError, text_to_binary
 from ..errors import DecodeError
 from ..runtime.store import DEFAULT_MAX_ARGUMENT_BYTES, DEFAULT_MAX_HANDLES, DEFAULT_MAX_TASKS
 from ..types import ComponentType, CoreFuncType, InstanceType, ModuleType
+from ..wasi.background import LateBackground
 from .exports import ExportedFunction, GuestResource, Interface, ResourceClass, interface_of_types
 from .imports import Imports, find_imports
 from .instance import DEFAULT_GRACE_SECONDS, Instance
@@ -132,7 +133,8 @@ class Component:
 
         :raises LinkError: with all imports that are missing or wrong.
         """
-        provided: Mapping[str, object] = {} if wasi is None else wasi.interfaces(self.program.imports)
+        background = LateBackground()
+        provided: Mapping[str, object] = {} if wasi is None else wasi.interfaces(self.program.imports, background)
         found = find_imports(self.program, imports or {}, provided)
         return Instance(
             self,
@@ -146,6 +148,7 @@ class Component:
             scheduler=scheduler,
             on_handle=on_handle,
             detect_deadlock=detect_deadlock,
+            background=background,
         )
 
     def link(self, imports: Imports, may_delay: bool = False) -> Linked:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..binary.names import parse_extern_name
 from ..errors import Err
-from ..host.calls import PENDING, HostCall
+from ..host.calls import PENDING, HostCall, RunningCall
 from ..runtime.resource import Resource, RuntimeResource
 from ..types import ExternType, FuncType, NamedType, ResultType, TypeExtern
 from ..values import Ok, class_name, python_name, value_class
@@ -53,6 +53,17 @@ class ExportedFunction:
             assert isinstance(value, Ok)
             return value.value
         return value
+
+    def begin(self, *args: Any, on_ended: Callable[[BaseException | None], None]) -> RunningCall:
+        """Begins a call that goes on by itself: see `RunningCall`."""
+        call = RunningCall(self.driver, self.func, self.name, args, on_ended)
+        call.start()
+        return call
+
+    @property
+    def background(self) -> Driver:
+        """The instance, as far as it runs tasks of the host's."""
+        return self.driver
 
     def arrange(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> tuple[Any, ...]:
         names = [python_name(label) for label, _ in self.type.params]

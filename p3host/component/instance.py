@@ -11,7 +11,7 @@ import anyio
 
 from ..engine import Engine, Machine, MachineLimits
 from ..errors import InstanceClosed
-from ..host.calls import HostCall
+from ..host.calls import HostCall, RunningCall
 from ..host.driver import Driver, HostTask
 from ..host.edge import PythonEdge
 from ..host.functions import BoundHostFunction, HostFunction
@@ -30,6 +30,7 @@ from .program import FuncItem, InstanceItem, Item, ModuleItem, TypeItem
 
 if TYPE_CHECKING:
     from ..host.scheduling import Scheduler
+    from ..wasi.background import LateBackground
     from . import Component
 
 DEFAULT_GRACE_SECONDS = 5.0
@@ -70,6 +71,7 @@ class Instance:
         scheduler: Scheduler | None = None,
         on_handle: Callable[[object], None] | None = None,
         detect_deadlock: bool = False,
+        background: LateBackground | None = None,
     ) -> None:
         self.component = component
         self.linked = linked
@@ -82,6 +84,7 @@ class Instance:
         self.scheduler = scheduler
         self.on_handle = on_handle
         self.detect_deadlock = detect_deadlock
+        self.background = background
         self.opened = False
         self.exported: Interface | None = None
 
@@ -102,7 +105,10 @@ class Instance:
         if self.opened:
             raise InstanceClosed("an instance can be entered once: call instantiate again")
         protect(
-            (Instance.__aenter__, Instance.__aexit__, ExportedFunction.__call__, Driver.run_host_task, HostEnd.copy),
+            (
+                *(Instance.__aenter__, Instance.__aexit__, ExportedFunction.__call__, ExportedFunction.begin),
+                *(RunningCall.finish, HostCall.give_up, Driver.run_host_task, HostEnd.copy),
+            ),
             (HostFunction.call, Driver.serve_call),
         )
         self.opened = True
@@ -128,6 +134,8 @@ class Instance:
             self.task_group = anyio.create_task_group()
             await self.task_group.__aenter__()
             self.driver.open(self.task_group)
+            if self.background is not None:
+                self.background.instance = self.driver
             try:
                 call = HostCall(self.driver, Instantiation(self.linked, store, self.machine), "instantiate", ())
                 call.start()

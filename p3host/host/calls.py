@@ -121,19 +121,31 @@ class HostCall:
             self.check_stuck()
         if self.outcome is not PENDING:
             return
-        self.ended = self.driver.event_class()
-        self.since = self.driver.store.now()
+        ended = self.will_end()
         try:
-            await self.ended.wait()
+            await ended.wait()
         except BaseException:
-            if self.outcome is PENDING:
-                self.request_cancellation()
-                try:
-                    with anyio.move_on_after(self.driver.grace_seconds, shield=True):
-                        await self.ended.wait()
-                finally:
-                    self.abandon()
+            await self.give_up()
             raise
+
+    def will_end(self) -> Event:
+        """The event of the call's end. A call that has one is waited for."""
+        if self.ended is None:
+            self.ended = self.driver.event_class()
+            self.since = self.driver.store.now()
+        return self.ended
+
+    async def give_up(self) -> None:
+        """Asks the guest to cancel a call that has not ended, and gives it the grace period for that."""
+        if self.outcome is not PENDING:
+            return
+        ended = self.will_end()
+        self.request_cancellation()
+        try:
+            with anyio.move_on_after(self.driver.grace_seconds, shield=True):
+                await ended.wait()
+        finally:
+            self.abandon()
 
     def request_cancellation(self) -> None:
         if self.on_cancel is None:  # the guest has not seen the call yet
@@ -175,6 +187,34 @@ class HostCall:
             raise CallCancelled(f"{self.name!r} was cancelled by the guest")
         assert isinstance(self.value, BaseException)
         raise self.value
+
+
+class RunningCall(HostCall):
+    """A call that goes on by itself. `on_ended` is told of its end at once, and of what it failed with, if it has;
+    `finish` can be awaited at any time, once."""
+
+    __slots__ = ("on_ended",)
+
+    def __init__(
+        self,
+        driver: Driver,
+        func: FuncInst,
+        name: str,
+        args: Sequence[Any],
+        on_ended: Callable[[BaseException | None], None],
+    ) -> None:
+        super().__init__(driver, func, name, args)
+        self.on_ended = on_ended
+        self.will_end()
+
+    async def finish(self) -> Any:
+        """Waits for the end, as the caller of an export does, and gives the result."""
+        await self.wait()
+        return self.result()
+
+    def end(self, outcome: Outcome, value: Any) -> None:
+        super().end(outcome, value)
+        self.on_ended(value if outcome is Outcome.FAILED else None)
 
 
 def raise_deadlock(message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from math import inf
 from time import monotonic
@@ -198,9 +198,9 @@ class Driver:
         if self.closing:
             return
         self.closing = True
-        failures = self.store.release_resources()
         for call in list(self.calls):
             call.fail(InstanceClosed("the instance was closed while this call was running"))
+        failures = self.store.release_resources()
         self.close_unread()
         self.store.poison(Trap("the instance was closed"))
         self.wake_readers()
@@ -302,6 +302,10 @@ class Driver:
         if not self.store.ticking:
             self.start_host_tasks()
         return task
+
+    def start_task(self, name: str, run: Callable[[], Awaitable[None]]) -> HostTask:
+        """Starts what goes on beside the guests' calls, and ends with the instance."""
+        return self.start(HostTask(name, run, copy_context()))
 
     def start_host_tasks(self) -> None:
         assert self.task_group is not None

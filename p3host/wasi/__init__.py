@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import command
+from .background import Background, LateBackground
 from .clock import LoopClock, MonotonicClock, RealTime, SystemClock
 from .directory import Directory
 from .network import Network
@@ -71,9 +72,12 @@ class Wasi:
         output_sink(self.stdout, STDOUT)
         output_sink(self.stderr, STDERR)
 
-    def interfaces(self, imports: Collection[str] | None = None) -> Mapping[str, object]:
+    def interfaces(
+        self, imports: Collection[str] | None = None, background: Background | None = None
+    ) -> Mapping[str, object]:
         """The providers for one instantiation, by interface name and major version: "wasi:cli/exit@0.3". `imports` are
-        the names that the component imports; what none of them needs may be left out, so that it starts sooner."""
+        the names that the component imports; what none of them needs may be left out, so that it starts sooner.
+        `background` runs the providers' tasks."""
         needs_p2 = imports is None or any(name.startswith("wasi:") and "@0.3" not in name for name in imports)
         needs_files = needs_p2 or imports is None or any(name.startswith("wasi:filesystem/") for name in imports)
         environment = command.Environment(self.args, self.env, self.initial_directory)
@@ -97,7 +101,7 @@ class Wasi:
 
             filesystem = Filesystem(self.directories)
             p3 |= p3_filesystem.interfaces(filesystem)
-        if imports is None or any(name.startswith("wasi:http/") for name in imports):
+        if imports is None or any(name.startswith("wasi:http/") and "@0.3" in name for name in imports):
             from .p3 import http as p3_http
 
             p3 |= p3_http.interfaces(self.http)
@@ -118,6 +122,10 @@ class Wasi:
                 from .p2 import sockets as p2_sockets
 
                 p2_interfaces |= p2_sockets.interfaces(sockets)
+        if imports is None or any(name.startswith("wasi:http/") and "@0.3" not in name for name in imports):
+            from .p2 import http as p2_http
+
+            p2_interfaces |= p2_http.interfaces(self.http, background or LateBackground())
         return {f"{name}@0.3": provider for name, provider in p3.items()} | {
             f"{name}@0.2": provider for name, provider in p2_interfaces.items()
         }

@@ -23,6 +23,7 @@ from typing import Any
 import anyio
 
 from ..errors import Err
+from .http_bodies import PlainReader
 from .http_messages import (
     DnsErrorPayload,
     ErrorCode,
@@ -34,7 +35,6 @@ from .http_messages import (
     TlsAlertReceivedPayload,
 )
 from .p3.http import Request, Response
-from .p3.http_bodies import PlainReader
 
 __all__ = [
     "handle",
@@ -51,7 +51,7 @@ __all__ = [
 
 @asynccontextmanager
 async def handle(handler: Any, request: HttpRequest) -> AsyncIterator[HttpResponse]:
-    """Has an instance's export `wasi:http/handler` (0.3) answer a request:
+    """Has an instance's export `wasi:http/handler` (0.3) or `wasi:http/incoming-handler` (0.2) answer a request:
 
     async with handle(instance.exports["wasi:http/handler"], HttpRequest(path_with_query="/")) as response:
         body = await response.read()
@@ -59,8 +59,19 @@ async def handle(handler: Any, request: HttpRequest) -> AsyncIterator[HttpRespon
     The request's body is read as the component asks for it, also while the response's is read. Leaving the block ends
     both; when it is left without an exception, a response whose body was read to its end counts as transmitted.
 
-    :raises Err: the component answered with an error, or its body failed while it was read; with an `ErrorCode`
+    A component of WASI 0.2 writes its response's body within the call: if the body was read to its end, leaving the
+    block waits for the end of that call, and raises what it has failed with, and else cancels it. Such a component
+    takes up one request after the other.
+
+    :raises Err: the component answered with an error or not at all, or its body failed while it was read; with an
+        `ErrorCode`
     """
+    if is_p2(handler):
+        from .p2.http_serving import handle as handle_p2
+
+        async with handle_p2(handler.handle, request) as response:
+            yield response
+        return
     given = Request.received(request)
     try:
         try:
@@ -83,3 +94,9 @@ async def handle(handler: Any, request: HttpRequest) -> AsyncIterator[HttpRespon
     finally:
         with anyio.CancelScope(shield=True):
             await given.body.aclose()
+
+
+def is_p2(handler: Any) -> bool:
+    """Whether it is a handler of WASI 0.2: one whose function is given where the response goes."""
+    function_type = getattr(handler.handle, "type", None)
+    return function_type is not None and len(function_type.params) == 2

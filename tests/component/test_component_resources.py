@@ -366,6 +366,20 @@ async def test_close_that_raises_is_the_guests_trap() -> None:
         assert isinstance(raised.value.__cause__, OSError)
 
 
+async def test_close_may_break_rules_for_guests_when_the_instance_ends() -> None:
+    """Such as that of parents that have to outlive their children: handles are given up in any order then."""
+    provider = Files()
+
+    def close(self: File) -> None:
+        provider.closed.append(self.name)
+        raise Trap("out of order")
+
+    provider.File.close = close  # type: ignore[attr-defined]
+    async with files(provider) as instance:
+        await instance.exports.keep(provider.File("a"))
+    assert provider.closed == ["a"]
+
+
 class SlowFile(File):
     """One whose closing has to wait."""
 

@@ -13,9 +13,10 @@ from wasi_fakes import GuestStream
 
 from p3host.errors import Err, StreamDropped
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse
-from p3host.wasi.p3.http import Case, Client, Request, Response
+from p3host.wasi.http_fields import Fields
+from p3host.wasi.http_heads import Case
+from p3host.wasi.p3.http import Client, Request, Response
 from p3host.wasi.p3.http_bodies import GuestReader
-from p3host.wasi.p3.http_fields import Fields
 
 TERMINATED = ErrorCode("connection-terminated")
 READ_TIMEOUT = ErrorCode("connection-read-timeout")

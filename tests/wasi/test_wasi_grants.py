@@ -40,6 +40,22 @@ REQUEST_OPTIONS = """get-connect-timeout set-connect-timeout get-first-byte-time
 RESPONSE = "new get-status-code set-status-code get-headers consume-body"
 
 # Functions as "name", methods as "resource.name", resources as "resource.".
+HTTP_P2_RESOURCES = {
+    "fields": "from-list get has set delete append entries clone",
+    "incoming-request": "method path-with-query scheme authority headers consume",
+    "outgoing-request": "body method set-method path-with-query set-path-with-query scheme set-scheme authority"
+    " set-authority headers",
+    "request-options": "connect-timeout set-connect-timeout first-byte-timeout set-first-byte-timeout"
+    " between-bytes-timeout set-between-bytes-timeout",
+    "response-outparam": "set send-informational",
+    "incoming-response": "status headers consume",
+    "incoming-body": "stream finish",
+    "future-trailers": "subscribe get",
+    "outgoing-response": "status-code set-status-code headers body",
+    "outgoing-body": "write finish",
+    "future-incoming-response": "subscribe get",
+}
+HTTP_P2 = [f"{resource}.{name}" for resource, names in HTTP_P2_RESOURCES.items() for name in names.split()]
 FUNCTIONS = {
     "wasi:cli/environment@0.2": f"{ENVIRONMENT} initial-cwd",
     "wasi:cli/exit@0.2": "exit exit-with-code",
@@ -75,6 +91,8 @@ FUNCTIONS = {
         + [f"outgoing-datagram-stream.{name}" for name in ("check-send", "send", "subscribe")]
     ),
     "wasi:sockets/udp-create-socket@0.2": "create-udp-socket",
+    "wasi:http/types@0.2": " ".join(["http-error-code", *HTTP_P2]),
+    "wasi:http/outgoing-handler@0.2": "handle",
     "wasi:cli/environment@0.3": f"{ENVIRONMENT} get-initial-cwd",
     "wasi:cli/exit@0.3": "exit exit-with-code",
     "wasi:cli/types@0.3": "",

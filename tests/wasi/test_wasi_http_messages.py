@@ -24,9 +24,10 @@ from p3host.wasi.http import (
     HttpTimeouts,
     handle,
 )
+from p3host.wasi.http_fields import MAX_FIELDS, MAX_HELD, Allowance
+from p3host.wasi.http_heads import Case, RequestOptions
 from p3host.wasi.http_messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES, error_code
-from p3host.wasi.p3.http import MAX_HELD, Case, Client, Request, RequestOptions, Response
-from p3host.wasi.p3.http_fields import MAX_FIELDS, Allowance
+from p3host.wasi.p3.http import Client, Request, Response
 
 pytestmark = pytest.mark.anyio
 

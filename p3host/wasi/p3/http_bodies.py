@@ -1,28 +1,21 @@
-"""`wasi:http/types` 0.3: the bodies of messages, with their trailers.
+"""`wasi:http/types` 0.3: the bodies of messages, as streams and futures of guests.
 
-A `Body` is what one message carries, whether a guest made it (`GuestBody`) or it came from outside (`ReceivedBody`).
-One of two readers takes it: `GuestReader` passes it to a guest, as a stream and the future beside it; `PlainReader`
-passes it to the host, as a byte stream whose end means that the trailers are there too. Lengths are checked here, so
-that neither side sees a body that is not as long as was announced.
+A `GuestBody` is one that a guest made; a `GuestReader` passes any body to a guest, as a stream and the future beside
+it.
 """
 
 from __future__ import annotations
 
-import inspect
-import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
-from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 import anyio
 from anyio.abc import ByteReceiveStream
 
 from ...errors import Err, P3HostError
 from ..byte_streams import PIECE
-from ..http_messages import OUTSIDE_FAILURES, TERMINATED, Content, ErrorCode, HeaderList, TrailerList, error_code
-from .http_fields import Fields
-
-T = TypeVar("T")
+from ..http_bodies import Body, GuestFuture
+from ..http_fields import Fields
+from ..http_messages import ErrorCode, error_code
 
 
 class GuestStream(Protocol):
@@ -31,101 +24,6 @@ class GuestStream(Protocol):
     async def read(self, max_count: int, /) -> bytes: ...
 
     def close(self) -> object: ...
-
-
-class GuestFuture(Protocol):
-    """A `future<result<T, error-code>>` that a guest passed. Awaiting it may be cancelled and begun again."""
-
-    def __await__(self) -> Generator[Any, Any, Any]: ...
-
-    def close(self) -> object: ...
-
-
-class Transmission:
-    """What became of a message that a guest made: the future beside it waits for this."""
-
-    def __init__(self, watched: bool) -> None:
-        self.settled = anyio.Event()
-        self.error: ErrorCode | None = None
-        self.answer: GuestFuture | None = None
-        self.watched = watched
-
-    def succeed(self) -> None:
-        self.settled.set()
-
-    def fail(self, error: ErrorCode) -> None:
-        """The first word counts."""
-        if not self.settled.is_set():
-            self.error = error
-            self.settled.set()
-
-    def follow(self, answer: GuestFuture) -> None:
-        """A guest has read the message, and says by `answer` what became of it."""
-        if self.settled.is_set() or not self.watched:
-            answer.close()
-        else:
-            self.answer = answer
-            self.settled.set()
-
-    async def result(self) -> None:
-        """:raises Err: with the `error-code`"""
-        try:
-            await self.settled.wait()
-            if self.error is not None:
-                raise Err(self.error)
-            if self.answer is not None:
-                try:
-                    await self.answer
-                except P3HostError as failure:
-                    raise Err(error_code(failure)) from failure
-        finally:
-            self.watched = False
-            if self.answer is not None:
-                self.answer.close()
-
-
-class Body:
-    """What a message carries. Whoever reads it first reads to the end with `read`, then calls `finish`.
-
-    `size_error` is the case of `error-code` for a body of another length than `length`, which is None if none was
-    announced.
-    """
-
-    def __init__(self, size_error: str, length: int | None, watched: bool) -> None:
-        self.size_error = size_error
-        self.length = length
-        self.count = 0
-        self.transmission = Transmission(watched)
-
-    async def read(self, max_count: int) -> bytes:
-        """1 to `max_count` bytes, or b"" at the end.
-
-        :raises Err: with an `ErrorCode`; there is no going on after it
-        """
-        piece = await self.next_piece(max_count)
-        self.count += len(piece)
-        if self.length is not None and (self.count > self.length or (not piece and self.count < self.length)):
-            raise Err(ErrorCode(self.size_error, self.count))
-        return piece
-
-    @property
-    def is_read(self) -> bool:
-        """Whether it is known, without another read, that there is no more content."""
-        return self.length is not None and self.count == self.length
-
-    async def next_piece(self, max_count: int) -> bytes:
-        raise NotImplementedError
-
-    async def finish(self) -> Fields | None:
-        """The trailers. To be called when the body is at its end.
-
-        :raises Err: they failed, and the message with them; with an `ErrorCode`
-        """
-        raise NotImplementedError
-
-    async def aclose(self) -> None:
-        """Gives up what has not been read."""
-        raise NotImplementedError
 
 
 class GuestBody(Body):
@@ -160,117 +58,6 @@ class GuestBody(Body):
 
     async def aclose(self) -> None:
         self.close()
-
-
-class ReceivedBody(Body):
-    """The body of a message from outside, given in plain Python.
-
-    `check_trailers` makes the resource of its trailers. The first piece has to be there within `first_piece` seconds of
-    being asked for, each further one within `between_pieces`. `on_close` is called when nobody wants more of the body.
-    """
-
-    def __init__(
-        self,
-        size_error: str,
-        length: int | None,
-        content: Content,
-        trailers: TrailerList,
-        *,
-        check_trailers: Callable[[HeaderList], Fields],
-        first_piece: float = math.inf,
-        between_pieces: float = math.inf,
-        on_close: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        super().__init__(size_error, length, watched=False)
-        self.content: Content | None = content
-        self.trailers = trailers
-        self.check_trailers = check_trailers
-        self.patience = first_piece
-        self.between_pieces = between_pieces
-        self.on_close = on_close
-        self.iterator: AsyncIterator[bytes] | None = None
-        self.rest = memoryview(b"")
-        self.scope: anyio.CancelScope | None = None
-        self.reading = anyio.Lock(fast_acquire=True)
-        self.closed = False
-
-    async def next_piece(self, max_count: int) -> bytes:
-        if not self.rest:
-            piece = await self.in_time(partial(self.take, max_count))
-            if len(piece) <= max_count:
-                return piece
-            self.rest = memoryview(piece)
-        piece, self.rest = bytes(self.rest[:max_count]), self.rest[max_count:]
-        return piece
-
-    async def in_time(self, wait: Callable[[], Awaitable[T]]) -> T:
-        """What comes from outside, unless it comes too late, or the body is given up before.
-
-        :raises Err: it fails; with an `ErrorCode`
-        """
-        async with self.reading:
-            if self.closed:
-                raise Err(TERMINATED)
-            try:
-                with anyio.CancelScope(deadline=anyio.current_time() + self.patience) as self.scope:
-                    result = await wait()
-                    self.patience = self.between_pieces
-                    return result
-            except (Err, *OUTSIDE_FAILURES) as failure:
-                raise Err(error_code(failure)) from failure
-            finally:
-                self.scope = None
-            raise Err(TERMINATED if self.closed else ErrorCode("connection-read-timeout"))
-
-    async def take(self, max_count: int) -> bytes:
-        """What the content has next; b"" at its end."""
-        content = self.content
-        if content is None or isinstance(content, bytes):
-            self.content = None
-            return content or b""
-        piece = b""
-        try:
-            if isinstance(content, ByteReceiveStream):
-                while not piece:
-                    piece = await content.receive(max_count)
-            else:
-                if self.iterator is None:
-                    self.iterator = aiter(content)
-                while not piece:
-                    piece = await anext(self.iterator)
-        except (anyio.EndOfStream, StopAsyncIteration):
-            return b""
-        return piece
-
-    async def finish(self) -> Fields | None:
-        trailers = self.trailers
-        if isinstance(trailers, Awaitable):
-            trailers = await self.in_time(partial(settled, trailers))
-        return None if trailers is None else self.check_trailers(trailers)
-
-    async def aclose(self) -> None:
-        if self.closed:
-            return
-        self.closed = True
-        if self.scope is not None:
-            self.scope.cancel()
-        with anyio.CancelScope(shield=True):
-            async with self.reading:
-                for closable in (self.iterator, self.content):
-                    close = getattr(closable, "aclose", None)
-                    try:
-                        if close is not None:
-                            await close()
-                    except OUTSIDE_FAILURES:
-                        pass  # the connection was lost before
-            if inspect.iscoroutine(self.trailers) and inspect.getcoroutinestate(self.trailers) == inspect.CORO_CREATED:
-                self.trailers.close()  # nobody is going to await it
-            if self.on_close is not None:
-                await self.on_close()
-
-
-async def settled(awaitable: Awaitable[T]) -> T:
-    return await awaitable
 
 
 class GuestReader(ByteReceiveStream):
@@ -342,69 +129,3 @@ class GuestReader(ByteReceiveStream):
             pass  # the guest is gone, and what it was reading with it
         else:
             self.body.transmission.succeed()
-
-
-class PlainReader(ByteReceiveStream):
-    """Passes a body to the host. It ends when the trailers are there; what fails is raised as an `Err` with an
-    `ErrorCode`."""
-
-    def __init__(self, body: Body) -> None:
-        self.body = body
-        self.ended = anyio.Event()
-        self.failure: P3HostError | None = None
-        self.fields: Fields | None = None
-        self.whole = False
-        self.accepted = False
-
-    async def receive(self, max_bytes: int = PIECE) -> bytes:
-        if not self.ended.is_set():
-            try:
-                if piece := await self.body.read(max_bytes):
-                    return piece
-                self.fields = await self.body.finish()
-            except P3HostError as failure:
-                self.fail(failure)
-            else:
-                self.whole = True
-                self.ended.set()
-                if self.accepted:
-                    self.body.transmission.succeed()
-            await self.body.aclose()
-        if self.failure is not None:
-            raise self.failure
-        raise anyio.EndOfStream
-
-    def fail(self, failure: P3HostError) -> None:
-        if not self.ended.is_set():
-            self.failure = failure
-            self.ended.set()
-            self.body.transmission.fail(error_code(failure))
-
-    def accept(self) -> None:
-        """The receiver has taken the message: it is transmitted once its body has been read."""
-        self.accepted = True
-        if self.whole:
-            self.body.transmission.succeed()
-
-    async def aclose(self) -> None:
-        if self.accepted and self.body.is_read:
-            self.body.transmission.succeed()
-        self.fail(Err(TERMINATED))
-        if not self.accepted:
-            self.body.transmission.fail(TERMINATED)
-        with anyio.CancelScope(shield=True):
-            await self.body.aclose()
-
-
-class Trailers:
-    """The trailers of a body that a `PlainReader` reads: an awaitable, any number of times, for a list or None. It
-    waits for the end of the body."""
-
-    def __init__(self, reader: PlainReader) -> None:
-        self.reader = reader
-
-    def __await__(self) -> Generator[Any, Any, HeaderList | None]:
-        yield from self.reader.ended.wait().__await__()
-        if self.reader.failure is not None:
-            raise self.reader.failure
-        return None if self.reader.fields is None else self.reader.fields.sent()

@@ -1,16 +1,18 @@
-"""`wasi:http/types` 0.3: the resource `fields`."""
+"""`wasi:http/types`: the resource `fields`, as it is in 0.3 and what 0.2 makes its own of; what fields take of the
+host's memory."""
 
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import ClassVar, Self
 
-from ...errors import Err, Trap
-from ..http_messages import ErrorCode, HeaderList
+from ..errors import Err, Trap
+from .http_messages import ErrorCode, HeaderList
 from .http_syntax import FIELD_VALUE, FORBIDDEN, is_token
 
 MAX_FIELDS = 1024
 MAX_BYTES = 128 << 10  # of all names and values together
+MAX_HELD = 64 << 20  # bytes of the host's memory that an instance's fields and requests may take
 FIELD_OVERHEAD = 128  # bytes that a field takes beside its name and value, about
 
 
@@ -46,8 +48,10 @@ class Fields(Charged):
     A name keeps the case in which it was first used. Its errors are the cases of `header-error`.
     """
 
+    too_large: ClassVar[str] = "size-exceeded"
+
     def __init__(self) -> None:
-        self.entries: list[tuple[str, bytes]] = []
+        self.lines: list[tuple[str, bytes]] = []
         self.size = 0
         self.mutable = True
 
@@ -60,16 +64,16 @@ class Fields(Charged):
             check_value(value)
             known.setdefault(name.lower(), name)
         fields.account(len(entries), size_of(entries))
-        fields.entries = [(known[name.lower()], value) for name, value in entries]
+        fields.lines = [(known[name.lower()], value) for name, value in entries]
         return fields
 
     def get(self, name: str) -> list[bytes]:
         name = name.lower()
-        return [value for known, value in self.entries if known.lower() == name]
+        return [value for known, value in self.lines if known.lower() == name]
 
     def has(self, name: str) -> bool:
         name = name.lower()
-        return any(known.lower() == name for known, _ in self.entries)
+        return any(known.lower() == name for known, _ in self.lines)
 
     def set(self, name: str, value: list[bytes]) -> None:
         self.check_mutable()
@@ -92,21 +96,21 @@ class Fields(Charged):
         self.check_mutable()
         check_settable(name)
         check_value(value)
-        self.account(len(self.entries) + 1, self.size + len(name) + len(value))
+        self.account(len(self.lines) + 1, self.size + len(name) + len(value))
         lowered = name.lower()
-        self.entries.append((next((known for known, _ in self.entries if known.lower() == lowered), name), value))
+        self.lines.append((next((known for known, _ in self.lines if known.lower() == lowered), name), value))
 
     def copy_all(self) -> list[tuple[str, bytes]]:
-        return self.entries
+        return self.lines
 
     def clone(self) -> Self:
         copy = type(self)()
         copy.allowance = self.allowance
         try:
-            copy.account(len(self.entries), self.size)
+            copy.account(len(self.lines), self.size)
         except Err:
             raise Trap("the fields of an instance take too much of the host's memory") from None
-        copy.entries = list(self.entries)
+        copy.lines = list(self.lines)
         return copy
 
     # What the WIT does not name
@@ -125,17 +129,17 @@ class Fields(Charged):
             if not is_token(name) or not FIELD_VALUE.fullmatch(value):
                 raise Err(ErrorCode("HTTP-protocol-error"))
             if name.lower() not in FORBIDDEN:
-                fields.entries.append((name, bytes(value)))
-        size = size_of(fields.entries)
+                fields.lines.append((name, bytes(value)))
+        size = size_of(fields.lines)
         try:
-            fields.account(len(fields.entries), size)
+            fields.account(len(fields.lines), size)
         except Err:
             raise Err(ErrorCode(kind, min(size, 0xFFFFFFFF))) from None
         return fields.frozen()
 
     def sent(self) -> HeaderList:
         """As they go out: whitespace around a value is no part of it."""
-        return [(name, value.strip(b" \t")) for name, value in self.entries]
+        return [(name, value.strip(b" \t")) for name, value in self.lines]
 
     def frozen(self) -> Self:
         self.mutable = False
@@ -148,16 +152,16 @@ class Fields(Charged):
     def account(self, count: int, size: int) -> None:
         """Accounts for the number and the size that the fields are about to have."""
         if count > MAX_FIELDS or size > MAX_BYTES or not self.charge(size + count * FIELD_OVERHEAD):
-            raise Err("size-exceeded")
+            raise Err(self.too_large)
         self.size = size
 
     def without(self, name: str) -> list[tuple[str, bytes]]:
         name = name.lower()
-        return [(known, value) for known, value in self.entries if known.lower() != name]
+        return [(known, value) for known, value in self.lines if known.lower() != name]
 
     def replace(self, entries: list[tuple[str, bytes]]) -> None:
         self.account(len(entries), size_of(entries))
-        self.entries = entries
+        self.lines = entries
 
 
 def size_of(entries: HeaderList) -> int:
