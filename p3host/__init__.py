@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .host.tasks import TaskTree
     from .runtime.instance import ErrorContext
     from .values import Ok, Some
-    from .wasi import Directory, Stdio, Wasi
+    from .wasi import Directory, Http, Stdio, Wasi
 
 __all__ = [
     "Component",
@@ -45,6 +45,7 @@ __all__ = [
     "TaskTree",
     "Wasi",
     "Directory",
+    "Http",
     "Stdio",
     "Engine",
     "EngineConfig",
@@ -69,7 +70,7 @@ HOMES = {
     "host.streams": ("StreamReader", "FutureReader"),
     "host.tasks": ("TaskTree",),
     "runtime.instance": ("ErrorContext",),
-    "wasi": ("Wasi", "Directory", "Stdio"),
+    "wasi": ("Wasi", "Directory", "Http", "Stdio"),
     "engine": ("Engine", "EngineConfig", "MachineLimits"),
     "values": ("Ok", "Some"),
 }

@@ -25,7 +25,7 @@ from .binary import definitions
 from .component import Component, ExportedFunction, Instance, Interface
 from .component.versions import resolve
 from .errors import DecodeError, Err, Exit, LinkError, Trap
-from .wasi import Directory, Stdio, Wasi
+from .wasi import Directory, Http, Stdio, Wasi
 
 try:
     import click
@@ -70,6 +70,13 @@ def parse_directories(context: click.Context, parameter: click.Parameter, values
         except LinkError as error:
             raise click.BadParameter(str(error)) from None
     return directories
+
+
+def parse_http(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Http | None:
+    try:
+        return Http(values) if values else None
+    except (LinkError, ImportError) as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def parse_args(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -117,10 +124,25 @@ backend_option = click.option(
     callback=parse_directories,
     help="A directory that the guest gets as GUEST, to read and write, or with ::ro to read only. Can be repeated.",
 )
+@click.option(
+    "--http",
+    multiple=True,
+    metavar="[SCHEME://]HOST[:PORT]",
+    callback=parse_http,
+    help="A server that HTTP requests may go to, such as https://api.example.com, 'http://localhost:*', '*.example.com'"
+    " or '*'. Can be repeated.",
+)
 @backend_option
 @click.argument("path", metavar="COMPONENT")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, callback=parse_args)
-def run(env: dict[str, str], directories: list[Directory], backend: str, path: str, args: tuple[str, ...]) -> None:
+def run(
+    env: dict[str, str],
+    directories: list[Directory],
+    http: Http | None,
+    backend: str,
+    path: str,
+    args: tuple[str, ...],
+) -> None:
     """Runs the command COMPONENT (a file in binary or text form) with this terminal's input and output.
 
     Options stand before COMPONENT; everything after it goes to the guest. The guest gets nothing else of the machine
@@ -136,6 +158,7 @@ def run(env: dict[str, str], directories: list[Directory], backend: str, path: s
         stdout=Stdio.PROCESS,
         stderr=Stdio.PROCESS,
         directories=directories,
+        http=http,
     )
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is something to tell
     try:
