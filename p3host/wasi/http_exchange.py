@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator
 from contextlib import aclosing
 
 import anyio
@@ -25,6 +25,7 @@ from .http_messages import (
     PeekableContent,
     error_code,
 )
+from .p3.http_fields import MAX_FIELDS
 from .p3.http_syntax import FORBIDDEN, content_length
 
 MAX_INFORMATIONAL = 32  # responses of status 1xx before the real one
@@ -89,15 +90,18 @@ class Exchange:
         is_short = isinstance(body, bytes) and len(body) <= PIECE and request.trailers is None
         try:
             head = h11.Request(method=request.method, target=request.path_with_query or "/", headers=headers)
-            events: list[h11.Event] = [head]
-            if is_short and isinstance(body, bytes):
-                events += [h11.Data(body), h11.EndOfMessage()] if body else [h11.EndOfMessage()]
-                self.has_content = False  # none that could not be sent again
-            elif not self.has_content:
-                events.append(h11.EndOfMessage())
-            await self.try_to_send(*events)
         except h11.LocalProtocolError as failure:
             raise Err(ErrorCode("HTTP-protocol-error")) from failure
+        events: list[h11.Event] = [head]
+        if is_short and isinstance(body, bytes):
+            events += [h11.Data(body), h11.EndOfMessage()] if body else [h11.EndOfMessage()]
+            self.has_content = False  # none that could not be sent again
+        elif not self.has_content:
+            events.append(h11.EndOfMessage())
+        try:
+            await self.try_to_send(*events)
+        except h11.LocalProtocolError as failure:
+            raise Err(ErrorCode("HTTP-request-body-size")) from failure
         if not is_short:
             self.upload = Background(self.send_body if self.has_content else self.read_end)
 
@@ -167,6 +171,7 @@ class Exchange:
                 names = {name for name, _ in event.headers}
                 if {b"content-length", b"transfer-encoding"} <= names:  # one of the two is a lie
                     raise Err(ErrorCode("HTTP-protocol-error"))
+                check_count(event.headers, "HTTP-response-header-section-size")
                 return event
         raise Err(ErrorCode("HTTP-protocol-error"))
 
@@ -226,6 +231,7 @@ class ResponseBody(ByteReceiveStream):
         if isinstance(event, h11.Data):
             self.rest = memoryview(event.data)
         elif isinstance(event, h11.EndOfMessage):
+            check_count(event.headers, "HTTP-response-trailer-section-size")
             trailers = event.headers.raw_items()
             self.trailers = [(name.decode("ascii"), value) for name, value in trailers] or None
             self.ended.set()
@@ -257,6 +263,12 @@ def announced_length(request: HttpRequest) -> int | None:
         raise Err(ErrorCode("HTTP-protocol-error")) from failure
 
 
+def check_count(headers: Collection[tuple[bytes, bytes]], error: str) -> None:
+    """h11 has checked how many bytes they are."""
+    if len(headers) > MAX_FIELDS:
+        raise Err(ErrorCode(error, sum(len(name) + len(value) for name, value in headers)))
+
+
 class ResponseTrailers:
     """An awaitable, any number of times: the trailers, or None, once the body has been read to its end."""
 
@@ -281,5 +293,10 @@ async def pieces(content: Content) -> AsyncGenerator[bytes, None]:
             except anyio.EndOfStream:
                 return
     else:
-        async for piece in content:
-            yield piece
+        iterator = aiter(content)
+        try:
+            async for piece in iterator:
+                yield piece
+        finally:
+            if isinstance(iterator, AsyncGenerator):
+                await iterator.aclose()
