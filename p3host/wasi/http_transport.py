@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import anyio
 
 from ..errors import Err
-from .background import Background
+from .http1_connection import Connection
+from .http1_exchange import Exchange
 from .http_connect import connect
-from .http_connection import Connection
-from .http_exchange import Exchange
 from .http_messages import OUTSIDE_FAILURES, ErrorCode, HttpRequest, HttpResponse
 from .http_patterns import Origin, origin_of
+from .loop_tasks import LoopTask
 
 if TYPE_CHECKING:
     from .http_grant import Http
@@ -92,7 +92,7 @@ class IdleConnection:
         self.connection = connection
         self.is_fit = True
         pool[self] = None
-        self.watching = Background(self.watch)
+        self.watching = LoopTask(self.watch)
 
     async def watch(self) -> None:
         try:

@@ -9,10 +9,10 @@ from typing import Any
 
 import anyio
 
-running: set[Background] = set()  # the event loop alone would not keep them
+running: set[LoopTask] = set()  # the event loop alone would not keep them
 
 
-class Background:
+class LoopTask:
     """Runs `work`, which raises nothing, until it ends or is closed; at the latest, until the event loop ends. A task
     group would have to be left in the task that entered it."""
 

@@ -11,9 +11,8 @@ import h11
 from anyio.abc import ByteReceiveStream
 
 from ..errors import Err, P3HostError
-from .background import Background
 from .byte_streams import PIECE
-from .http_connection import Connection
+from .http1_connection import Connection
 from .http_messages import (
     OUTSIDE_FAILURES,
     TERMINATED,
@@ -25,6 +24,7 @@ from .http_messages import (
     PeekableContent,
     error_code,
 )
+from .loop_tasks import LoopTask
 from .p3.http_fields import MAX_FIELDS
 from .p3.http_syntax import FORBIDDEN, content_length
 
@@ -42,7 +42,7 @@ class Exchange:
         self.connection = connection
         self.request = request
         self.release = release
-        self.upload: Background | None = None
+        self.upload: LoopTask | None = None
         self.upload_failure: Exception | None = None
         self.has_content = True  # none of it has been taken as long as this is False
         self.ended = False
@@ -103,7 +103,7 @@ class Exchange:
         except h11.LocalProtocolError as failure:
             raise Err(ErrorCode("HTTP-request-body-size")) from failure
         if not is_short:
-            self.upload = Background(self.send_body if self.has_content else self.read_end)
+            self.upload = LoopTask(self.send_body if self.has_content else self.read_end)
 
     async def frame(self) -> tuple[list[tuple[bytes, bytes]], bool]:
         """The header that is to tell how long the body is, if any, and whether there is a body."""

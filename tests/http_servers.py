@@ -74,7 +74,7 @@ class ServedConnection:
 
 
 class Server:
-    """`authority` is where it listens; `connections` counts those that came; `requests` are the heads that were read."""
+    """`authority` is where it listens; `connections` counts those that came; `requests` are the heads of requests."""
 
     def __init__(self, authority: str, port: int) -> None:
         self.authority = authority
