@@ -108,6 +108,16 @@ backend_option = click.option(
 )
 
 
+http_option = click.option(
+    "--http",
+    multiple=True,
+    metavar="[SCHEME://]HOST[:PORT]",
+    callback=parse_http,
+    help="A server that HTTP requests may go to, such as https://api.example.com, 'http://localhost:*', '*.example.com'"
+    " or '*'. Can be repeated.",
+)
+
+
 @main.command(context_settings={"allow_interspersed_args": False})
 @click.option(
     "--env",
@@ -124,14 +134,7 @@ backend_option = click.option(
     callback=parse_directories,
     help="A directory that the guest gets as GUEST, to read and write, or with ::ro to read only. Can be repeated.",
 )
-@click.option(
-    "--http",
-    multiple=True,
-    metavar="[SCHEME://]HOST[:PORT]",
-    callback=parse_http,
-    help="A server that HTTP requests may go to, such as https://api.example.com, 'http://localhost:*', '*.example.com'"
-    " or '*'. Can be repeated.",
-)
+@http_option
 @backend_option
 @click.argument("path", metavar="COMPONENT")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, callback=parse_args)

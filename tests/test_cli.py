@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from p3host import cli
-from p3host.wasi import Directory
+from p3host import Component, cli
+from p3host.wasi import Directory, Http, Wasi
+from p3host.wasi.http_patterns import origin_of
 
 GUESTS = Path(__file__).resolve().parents[1] / "guests"
 GO_HELLO = str(GUESTS / "go-hello" / "go-hello.wasm")
@@ -214,6 +215,35 @@ def test_directories_can_be_written_to_unless_they_are_read_only(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
+    ("options", "reached"),
+    [
+        ([], []),
+        (["--http", "https://a.test"], ["https://a.test"]),
+        (["--http", "https://a.test", "--http", "http://localhost:*"], ["https://a.test", "http://localhost:8080"]),
+        (["--http", "*"], ["https://a.test", "http://localhost:8080", "http://b.test"]),
+    ],
+)
+def test_http_is_granted_by_pattern(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str], reached: list[str]
+) -> None:
+    grants: list[Wasi] = []
+
+    async def run_command(component: Component, wasi: Wasi) -> int:
+        grants.append(wasi)
+        return 0
+
+    monkeypatch.setattr(cli, "run_command", run_command)
+    assert run("run", *options, GO_HELLO) == (0, "", "")
+    http = grants[0].http
+    assert isinstance(http, Http) or not options
+    patterns = http.patterns if isinstance(http, Http) else ()
+    for url in ("https://a.test", "http://localhost:8080", "http://b.test"):
+        origin = origin_of(*url.split("://"))
+        assert origin is not None
+        assert any(pattern.matches(origin) for pattern in patterns) is (url in reached)
+
+
+@pytest.mark.parametrize(
     ("args", "message"),
     [
         (["run"], "Missing argument 'COMPONENT'"),
@@ -225,6 +255,8 @@ def test_directories_can_be_written_to_unless_they_are_read_only(tmp_path: Path)
         (["run", "--dir", "::/", "x.wasm"], "give HOST::GUEST"),
         (["run", "--dir", ".::/::rw", "x.wasm"], "give HOST::GUEST"),
         (["run", "--dir", "nowhere::/", "x.wasm"], "create it first"),
+        (["run", "--http", "ftp://x.test", "x.wasm"], "'ftp://x.test' is no [SCHEME://]HOST[:PORT]"),
+        (["run", "--http", "https://x.test/v1", "x.wasm"], "and no path"),
         (["walk"], "No such command"),
         (["run", "nowhere.wasm"], "can't read nowhere.wasm: No such file or directory"),
         (["inspect", "nowhere.wasm"], "can't read nowhere.wasm: No such file or directory"),

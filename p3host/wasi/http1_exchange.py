@@ -59,7 +59,7 @@ class Exchange:
             await self.aclose()
             raise
         headers = [
-            (name.decode("ascii"), value)
+            (name.decode("ascii"), bytes(value))
             for name, value in head.headers.raw_items()
             if name.lower().decode("ascii") not in FORBIDDEN
         ]
@@ -85,7 +85,7 @@ class Exchange:
         """Sends the head, and a short body with it. A task goes on with any other body."""
         request, body = self.request, self.request.body
         framing, self.has_content = await self.frame()
-        headers = [(b"host", (request.authority or "").encode()), *framing]
+        headers = [(b"host", (request.authority or "").removesuffix(":").encode()), *framing]
         headers += [(name.encode(), value) for name, value in request.headers if name.lower() not in FORBIDDEN]
         is_short = isinstance(body, bytes) and len(body) <= PIECE and request.trailers is None
         try:
@@ -187,9 +187,13 @@ class Exchange:
         """The response has ended: what is left of the request is not wanted."""
         if not self.ended:
             self.ended = True
-            if self.upload is not None:
-                await self.upload.aclose()
-            await self.release(self.connection)
+            try:
+                if self.upload is not None:
+                    await self.upload.aclose()
+                await self.release(self.connection)
+            except BaseException:  # asyncio can cancel what is shielded too
+                await self.connection.aclose()
+                raise
 
     async def aclose(self) -> None:
         if not self.ended:
@@ -233,7 +237,7 @@ class ResponseBody(ByteReceiveStream):
         elif isinstance(event, h11.EndOfMessage):
             check_count(event.headers, "HTTP-response-trailer-section-size")
             trailers = event.headers.raw_items()
-            self.trailers = [(name.decode("ascii"), value) for name, value in trailers] or None
+            self.trailers = [(name.decode("ascii"), bytes(value)) for name, value in trailers] or None
             self.ended.set()
 
     async def fail(self, failure: Exception) -> None:

@@ -49,10 +49,7 @@ async def resolve(host: str) -> Sequence[IpAddress]:
     address = literal(host)
     if address is not None:
         return [address]
-    try:
-        found = await anyio.getaddrinfo(host.encode(), None, type=socket.SOCK_STREAM)
-    except UnicodeError as failure:  # a label is too long
-        raise Err(ErrorCode("DNS-error")) from failure
+    found = await anyio.getaddrinfo(host.encode(), None, type=socket.SOCK_STREAM)
     addresses = [address for *_, sockaddr in found if (address := literal(str(sockaddr[0]))) is not None]
     return list(dict.fromkeys(addresses))
 

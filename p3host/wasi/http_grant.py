@@ -30,7 +30,8 @@ class Http:
     written out, so that neither `*` nor whoever answers for a name can lead a guest into the host's own network; others
     fail with `destination-IP-prohibited`. `private_addresses=True` allows them for all patterns.
 
-    Certificates are verified by those that the system trusts, unless an `ssl_context` says otherwise. At most
+    Certificates are verified by those that the system trusts, unless an `ssl_context` says otherwise (which should not
+    have `OP_IGNORE_UNEXPECTED_EOF`: a response without a length that is cut off would pass for whole). At most
     `max_connections` are open at once (`connection-limit-reached`). One that is not used any more is kept for half a
     minute, for the next request to the same server.
 

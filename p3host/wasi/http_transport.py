@@ -111,11 +111,12 @@ class IdleConnection:
         if self not in self.pool:
             return None
         del self.pool[self]
-        await self.watching.aclose()
-        if self.is_fit:
-            return self.connection
-        await self.connection.aclose()
-        return None
+        try:
+            await self.watching.aclose()
+        finally:
+            if not self.watching.ended.is_set() or not self.is_fit:
+                await self.connection.aclose()
+        return self.connection if self.is_fit else None
 
     async def aclose(self) -> None:
         self.pool.pop(self, None)

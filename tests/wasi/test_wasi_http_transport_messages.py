@@ -11,8 +11,9 @@ from anyio.abc import ByteReceiveStream
 from http_fakes import GuestFuture, GuestStream, fields, guest_request, read_all, resolved
 from http_servers import ServedConnection, answering, failure, fetch, loopback, send, serving
 
+from p3host.errors import StreamDropped
 from p3host.wasi import Http
-from p3host.wasi.http import HttpRequest
+from p3host.wasi.http import ErrorCode, HttpRequest
 from p3host.wasi.p3.http import Client
 
 pytestmark = pytest.mark.anyio
@@ -127,6 +128,7 @@ RESPONSES: list[tuple[str, bytes, int, list[tuple[str, bytes]], bytes, Any]] = [
         b"abc",
         None,
     ),
+    ("GET", response("HTTP/1.1 200 OK\na: 1\n  2\nconnection: close"), 200, [("a", b"1 2")], b"", None),
     ("GET", response("HTTP/1.0 200 OK\na: 1", "abc"), 200, [("a", b"1")], b"abc", None),
     ("GET", response("HTTP/1.1 200 OK\nconnection: close\nkeep-alive: 5\nupgrade: h2c", "abc"), 200, [], b"abc", None),
     ("GET", response("HTTP/1.1 100 Continue\n\nHTTP/1.1 103 Hints\na: 1\n\nHTTP/1.1 200 OK"), 200, [], b"", None),
@@ -284,6 +286,19 @@ async def test_a_guests_get_without_content_announces_none_and_waits_for_no_trai
             reader, future = answer.consume(resolved())
             assert await read_all(reader) == b"abc"
             assert await future is None
+
+
+async def test_a_guests_get_whose_content_fails_is_not_sent() -> None:
+    class FailingStream(GuestStream):
+        async def read(self, max_count: int) -> bytes:
+            raise StreamDropped("gone")
+
+    async with serving(answering(OK)) as server:
+        request, sent = guest_request(method="get", contents=FailingStream([]))
+        request.set_authority(server.authority)
+        assert await failure(Client(loopback()).send(request)) == ErrorCode("connection-terminated")
+        assert await failure(sent) == ErrorCode("connection-terminated")
+        assert server.requests == []
 
 
 async def test_a_guests_get_with_content_sends_it() -> None:

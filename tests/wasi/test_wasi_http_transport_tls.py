@@ -14,6 +14,7 @@ from http_servers import ServedConnection, Server, answering, close_idle, counte
 
 from p3host.wasi import Http
 from p3host.wasi.http import ErrorCode, HttpRequest, TlsAlertReceivedPayload
+from p3host.wasi.http_connect import default_tls_context
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +34,7 @@ def server_context(authority: trustme.CA, *names: str) -> ssl.SSLContext:
 
 
 def trusting(authority: trustme.CA) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    context = default_tls_context()
     authority.configure_trust(context)
     return context
 
