@@ -215,8 +215,7 @@ class ResponseBody(ByteReceiveStream):
         """
         :raises Err: the response does not come whole; with an `ErrorCode`
         """
-        if self.rest:
-            await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()  # of small chunks there can be thousands at hand
         while not self.rest:
             if self.failure is not None:
                 raise self.failure

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from anyio.abc import ByteReceiveStream
 from http_fakes import GuestFuture, GuestStream, fields, guest_request, read_all, resolved
@@ -198,6 +199,24 @@ async def test_a_body_is_downloaded_piece_by_piece() -> None:
             for _ in range(2):
                 with pytest.raises(anyio.EndOfStream):
                     await got.body.receive()
+
+
+async def test_many_small_chunks_do_not_hold_the_loop() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+
+    sent = response("HTTP/1.1 200 OK\ntransfer-encoding: chunked", "1|a|" * 5000 + "0||")
+    async with serving(answering(sent)) as server, anyio.create_task_group() as tasks:
+        got = await send(loopback(), server.request())
+        tasks.start_soon(count)
+        assert await got.read() == b"a" * 5000
+        assert turns >= 5000
+        tasks.cancel_scope.cancel()
 
 
 async def test_both_bodies_stream_at_once() -> None:
