@@ -110,6 +110,8 @@ class Exchange:
         request, body = self.request, self.request.body
         if request.method == "CONNECT":
             raise Err(ErrorCode("HTTP-request-method-invalid"))
+        if request.path_with_query and not request.path_with_query.startswith(("/", "*")):  # it could name another host
+            raise Err(ErrorCode("HTTP-request-URI-invalid"))
         seldom = request.method in SELDOM_WITH_CONTENT
         if announced_length(request) is not None:
             return [], True

@@ -15,6 +15,7 @@ from http_servers import (
     Server,
     all_closed,
     answering,
+    close_idle,
     counted,
     failure,
     fetch,
@@ -24,7 +25,7 @@ from http_servers import (
 )
 
 from p3host.errors import Err, StreamDropped
-from p3host.wasi import Http
+from p3host.wasi import Http, loop_tasks
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpTimeouts
 
 pytestmark = pytest.mark.anyio
@@ -273,6 +274,13 @@ async def test_a_tunnel_is_refused() -> None:
         assert await failure(loopback().send(request)) == ErrorCode("HTTP-request-method-invalid")
 
 
+async def test_a_target_that_could_name_another_host_is_refused() -> None:
+    async with serving(answering(HEAD + b"\r\n")) as server:
+        for path in ("http://elsewhere.example/", "elsewhere.example:443", "?a=b"):
+            assert await failure(loopback().send(server.request(path))) == ErrorCode("HTTP-request-URI-invalid")
+        assert server.requests == []
+
+
 async def endless() -> AsyncIterator[bytes]:
     while True:
         yield bytes(65536)
@@ -412,3 +420,58 @@ async def test_a_response_that_is_closed_unread_ends_the_exchange(given: dict[st
         assert await failure(response.body.receive()) == ErrorCode(TERMINATED)
         assert await failure(response.read_trailers()) == ErrorCode(TERMINATED)
         await server.all_closed()
+
+
+async def moody(connection: ServedConnection) -> None:
+    """Does something else for each path, on one connection after the other."""
+    while True:
+        mood = int((await connection.read_request()).target[1:]) % 7
+        if mood < 3:
+            await connection.send(HEAD + b"content-length: 3\r\n\r\nabc")
+        elif mood == 3:
+            await connection.send(CHUNKED + b"3\r\nabc\r\n")
+            await connection.read_to_the_end()
+        elif mood == 4:
+            await connection.send(HEAD + b"content-length: 5\r\n\r\nabc")
+            return
+        elif mood == 5:
+            await connection.reset()
+        else:
+            await connection.read_to_the_end()
+
+
+async def test_requests_that_are_given_up_at_any_moment_under_load_leave_nothing() -> None:
+    http = loopback(max_connections=40)
+
+    async def exchange(server: Server, number: int) -> None:
+        body = unfinished() if number % 3 == 0 else b""
+        try:
+            response = await http.send(server.request(f"/{number}", method="POST", body=body))
+            assert isinstance(response.body, ByteReceiveStream)
+            try:
+                await response.read()
+            finally:
+                await response.body.aclose()
+        except Err:
+            pass
+
+    async def give_up(server: Server, number: int) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(exchange, server, number)
+            for _ in range(number % 41):
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+
+    async with serving(moody) as server:
+        with anyio.fail_after(60):
+            for _ in range(5):
+                async with anyio.create_task_group() as tasks:
+                    for number in range(100):
+                        tasks.start_soon(give_up, server, number)
+            open_now, idle = counted(http)
+            assert open_now == idle
+            await close_idle(http)
+            await server.all_closed()
+            await all_closed(http)
+            while loop_tasks.running:
+                await anyio.lowlevel.checkpoint()
