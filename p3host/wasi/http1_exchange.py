@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Generator, Sequence
 from contextlib import aclosing
+from typing import NamedTuple
 
 import anyio
 import anyio.lowlevel
@@ -33,18 +34,54 @@ SELDOM_WITH_CONTENT = frozenset({"GET", "HEAD", "DELETE", "OPTIONS", "TRACE"})
 IDEMPOTENT = SELDOM_WITH_CONTENT | {"PUT"}
 
 
+class Framing(NamedTuple):
+    """Whether a request has a body, and the header that is to tell how long it is, where no other one does."""
+
+    has_content: bool
+    headers: Sequence[tuple[bytes, bytes]] = ()
+
+
+async def framing_of(request: HttpRequest) -> Framing:
+    """
+    :raises Err: it can't be sent as a message of HTTP/1.1; with an `ErrorCode`
+    """
+    body, target = request.body, request.path_with_query
+    if request.method == "CONNECT":
+        raise Err(ErrorCode("HTTP-request-method-invalid"))
+    if target and not target.startswith(("/", "*")):  # it could name another host
+        raise Err(ErrorCode("HTTP-request-URI-invalid"))
+    seldom = request.method in SELDOM_WITH_CONTENT
+    if announced_length(request) is not None:
+        return Framing(True)
+    if isinstance(body, bytes) and request.trailers is None:
+        if seldom and not body:
+            return Framing(False)
+        return Framing(bool(body), [(b"content-length", b"%d" % len(body))])
+    if seldom and isinstance(body, PeekableContent) and not await body.has_content():
+        return Framing(False)
+    return Framing(True, [(b"transfer-encoding", b"chunked")])
+
+
 class Exchange:
     """`release` is given the connection when both messages have come to their end."""
 
     def __init__(
-        self, connection: Connection, request: HttpRequest, release: Callable[[Connection], Awaitable[None]]
+        self,
+        connection: Connection,
+        request: HttpRequest,
+        framing: Framing,
+        release: Callable[[Connection], Awaitable[None]],
     ) -> None:
         self.connection = connection
         self.request = request
+        self.framing = framing
         self.release = release
+        body = request.body
+        is_short = isinstance(body, bytes) and len(body) <= PIECE and request.trailers is None
+        self.short_body = body if is_short and isinstance(body, bytes) else None  # sent with the head
+        self.takes_content = framing.has_content and self.short_body is None  # of what can't be sent again
         self.upload: LoopTask | None = None
         self.upload_failure: Exception | None = None
-        self.has_content = True  # none of it has been taken as long as this is False
         self.ended = False
 
     async def run(self) -> HttpResponse:
@@ -75,7 +112,7 @@ class Exchange:
             connection.reused
             and not connection.answered
             and self.upload_failure is None
-            and not self.has_content
+            and not self.takes_content
             and self.request.method in IDEMPOTENT
         )
 
@@ -83,44 +120,24 @@ class Exchange:
 
     async def begin(self) -> None:
         """Sends the head, and a short body with it. A task goes on with any other body."""
-        request, body = self.request, self.request.body
-        framing, self.has_content = await self.frame()
-        headers = [(b"host", (request.authority or "").removesuffix(":").encode()), *framing]
+        request = self.request
+        headers = [(b"host", (request.authority or "").removesuffix(":").encode()), *self.framing.headers]
         headers += [(name.encode(), value) for name, value in request.headers if name.lower() not in FORBIDDEN]
-        is_short = isinstance(body, bytes) and len(body) <= PIECE and request.trailers is None
         try:
             head = h11.Request(method=request.method, target=request.path_with_query or "/", headers=headers)
         except h11.LocalProtocolError as failure:
             raise Err(ErrorCode("HTTP-protocol-error")) from failure
         events: list[h11.Event] = [head]
-        if is_short and isinstance(body, bytes):
-            events += [h11.Data(body), h11.EndOfMessage()] if body else [h11.EndOfMessage()]
-            self.has_content = False  # none that could not be sent again
-        elif not self.has_content:
+        if self.short_body:
+            events.append(h11.Data(self.short_body))
+        if not self.takes_content:
             events.append(h11.EndOfMessage())
         try:
             await self.try_to_send(*events)
         except h11.LocalProtocolError as failure:
             raise Err(ErrorCode("HTTP-request-body-size")) from failure
-        if not is_short:
-            self.upload = LoopTask(self.send_body if self.has_content else self.read_end)
-
-    async def frame(self) -> tuple[list[tuple[bytes, bytes]], bool]:
-        """The header that is to tell how long the body is, if any, and whether there is a body."""
-        request, body = self.request, self.request.body
-        if request.method == "CONNECT":
-            raise Err(ErrorCode("HTTP-request-method-invalid"))
-        if request.path_with_query and not request.path_with_query.startswith(("/", "*")):  # it could name another host
-            raise Err(ErrorCode("HTTP-request-URI-invalid"))
-        seldom = request.method in SELDOM_WITH_CONTENT
-        if announced_length(request) is not None:
-            return [], True
-        if isinstance(body, bytes) and request.trailers is None:
-            has_content = bool(body)
-            return ([] if seldom and not has_content else [(b"content-length", b"%d" % len(body))]), has_content
-        if seldom and isinstance(body, PeekableContent) and not await body.has_content():
-            return [], False
-        return [(b"transfer-encoding", b"chunked")], True
+        if self.short_body is None:
+            self.upload = LoopTask(self.send_body if self.takes_content else self.read_end)
 
     async def send_body(self) -> None:
         try:

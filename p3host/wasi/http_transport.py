@@ -9,7 +9,7 @@ import anyio
 
 from ..errors import Err
 from .http1_connection import Connection
-from .http1_exchange import Exchange
+from .http1_exchange import Exchange, framing_of
 from .http_connect import connect
 from .http_messages import OUTSIDE_FAILURES, ErrorCode, HttpRequest, HttpResponse
 from .http_patterns import Origin, origin_of
@@ -40,11 +40,12 @@ class HttpTransport:
         if not patterns:
             raise Err(ErrorCode("HTTP-request-denied"))
         anywhere = self.grant.private_addresses or any(pattern.names_host for pattern in patterns)
+        framing = await framing_of(request)
         connection = await self.take_idle(origin)
         while True:
             if connection is None:
                 connection = await self.open(origin, anywhere, request.timeouts.connect)
-            exchange = Exchange(connection, request, partial(self.release, origin))
+            exchange = Exchange(connection, request, framing, partial(self.release, origin))
             try:
                 return await exchange.run()
             except Err:

@@ -21,6 +21,7 @@ from http_servers import (
     serving,
 )
 
+from p3host.errors import Err
 from p3host.wasi import http_transport
 from p3host.wasi.http import ErrorCode
 
@@ -30,6 +31,7 @@ HEAD = b"HTTP/1.1 200 OK\r\n"
 THREE = HEAD + b"content-length: 3\r\n\r\nabc"
 EMPTY = HEAD + b"content-length: 0\r\n\r\n"
 TERMINATED = ErrorCode("connection-terminated")
+BROKEN = ErrorCode("internal-error", "broken")
 
 
 async def test_requests_in_a_row_share_a_connection() -> None:
@@ -173,6 +175,32 @@ async def test_a_request_that_may_have_had_an_effect_is_not_sent_again(
         await fetch(http, server.request())
         given = {name: value() if callable(value) else value for name, value in given.items()}
         assert await failure(http.send(server.request(**given))) == ErrorCode(tag)
+        assert server.connections == 1
+        assert counted(http) == (0, 0)
+
+
+class FailingEnd(ByteReceiveStream):
+    """A body that is known to be empty, and fails at its end."""
+
+    async def has_content(self) -> bool:
+        return False
+
+    async def receive(self, max_bytes: int = 1) -> bytes:
+        raise Err(BROKEN)
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+async def test_a_request_that_failed_itself_is_not_sent_again() -> None:
+    async def script(connection: ServedConnection) -> None:
+        await answering(THREE)(connection)
+        await connection.read_to_the_end()
+
+    http = loopback()
+    async with serving(script) as server:
+        await fetch(http, server.request())
+        assert await failure(http.send(server.request(body=FailingEnd()))) == BROKEN
         assert server.connections == 1
         assert counted(http) == (0, 0)
 

@@ -214,12 +214,14 @@ async def test_no_pattern_allows_nothing() -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.1 192.168.0.1", "169.254.169.254", "::1"])
-@pytest.mark.parametrize("pattern", ["*", "http://*:*", "*.test:*"])
+@pytest.mark.parametrize(
+    "patterns", [["*"], ["http://*:*"], ["*.test:*"], ["*", "named.test:*", "https://rebound.test"]]
+)
 async def test_a_name_that_leads_into_the_hosts_own_network_is_prohibited(
-    pattern: str, address: str, names: Callable[..., Names]
+    patterns: list[str], address: str, names: Callable[..., Names]
 ) -> None:
     names(rebound_test=address)
-    http = Http([pattern])
+    http = Http(patterns)
     assert await failure(http.send(get("rebound.test"))) == ErrorCode("destination-IP-prohibited")
     assert counted(http) == (0, 0)
 

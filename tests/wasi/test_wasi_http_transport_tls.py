@@ -9,12 +9,12 @@ from typing import Any
 import anyio
 import pytest
 import trustme
-from anyio.abc import ByteReceiveStream
+from anyio.abc import ByteReceiveStream, ByteStream
 from http_servers import ServedConnection, Server, answering, close_idle, counted, failure, fetch, send, serving
 
 from p3host.wasi import Http
 from p3host.wasi.http import ErrorCode, HttpRequest, TlsAlertReceivedPayload
-from p3host.wasi.http_connect import default_tls_context
+from p3host.wasi.http_connect import OneWriter, default_tls_context
 
 pytestmark = pytest.mark.anyio
 
@@ -154,3 +154,36 @@ async def test_a_response_can_be_cancelled_over_tls(authority: trustme.CA) -> No
         await response.body.aclose()
         assert counted(http) == (0, 0)
         await server.all_closed()
+
+
+class SlowStream(ByteStream):
+    """Lets one send begin while another one is going on, and tells of it."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    async def send(self, item: bytes) -> None:
+        self.told.append(f"begin {item.decode()}")
+        await anyio.wait_all_tasks_blocked()
+        self.told.append(f"end {item.decode()}")
+
+    async def receive(self, max_bytes: int = 1) -> bytes:
+        return b"x"
+
+    async def send_eof(self) -> None:
+        self.told.append("eof")
+
+    async def aclose(self) -> None:
+        self.told.append("closed")
+
+
+async def test_what_tls_writes_while_it_reads_waits_for_what_is_being_written() -> None:
+    stream = SlowStream()
+    one = OneWriter(stream)
+    async with anyio.create_task_group() as tasks:
+        for item in (b"1", b"2"):
+            tasks.start_soon(one.send, item)
+        assert await one.receive() == b"x"
+    await one.send_eof()
+    await one.aclose()
+    assert stream.told == ["begin 1", "end 1", "begin 2", "end 2", "eof", "closed"]
