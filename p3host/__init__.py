@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .host.tasks import TaskTree
     from .runtime.instance import ErrorContext
     from .values import Ok, Some
-    from .wasi import Directory, Network, Stdio, Wasi
+    from .wasi import Directory, Http, Network, Stdio, Wasi
 
 __all__ = [
     "Component",
@@ -46,6 +46,7 @@ __all__ = [
     "Wasi",
     "Directory",
     "Network",
+    "Http",
     "Stdio",
     "Engine",
     "EngineConfig",
@@ -70,7 +71,7 @@ HOMES = {
     "host.streams": ("StreamReader", "FutureReader"),
     "host.tasks": ("TaskTree",),
     "runtime.instance": ("ErrorContext",),
-    "wasi": ("Wasi", "Directory", "Network", "Stdio"),
+    "wasi": ("Wasi", "Directory", "Http", "Network", "Stdio"),
     "engine": ("Engine", "EngineConfig", "MachineLimits"),
     "values": ("Ok", "Some"),
 }

@@ -25,7 +25,7 @@ from .binary import definitions
 from .component import Component, ExportedFunction, Instance, Interface
 from .component.versions import resolve
 from .errors import DecodeError, Err, Exit, LinkError, Trap
-from .wasi import Directory, Network, Stdio, Wasi
+from .wasi import Directory, Http, Network, Stdio, Wasi
 
 try:
     import click
@@ -108,6 +108,13 @@ def parse_names(context: click.Context, parameter: click.Parameter, values: tupl
     return values
 
 
+def parse_http(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Http | None:
+    try:
+        return Http(values) if values else None
+    except (LinkError, ImportError) as error:
+        raise click.BadParameter(str(error)) from None
+
+
 def parse_args(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     for string in values:
         check_text(string)
@@ -134,6 +141,16 @@ backend_option = click.option(
     show_default=True,
     callback=parse_backend,
     help="The event loop.",
+)
+
+
+http_option = click.option(
+    "--http",
+    multiple=True,
+    metavar="[SCHEME://]HOST[:PORT]",
+    callback=parse_http,
+    help="A server that HTTP requests may go to, such as https://api.example.com, 'http://localhost:*', '*.example.com'"
+    " or '*'. Can be repeated.",
 )
 
 
@@ -175,6 +192,7 @@ backend_option = click.option(
     callback=parse_names,
     help="A host name that the guest may look up, as *.example.com, or *. Can be repeated.",
 )
+@http_option
 @backend_option
 @click.argument("path", metavar="COMPONENT")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, callback=parse_args)
@@ -184,6 +202,7 @@ def run(
     net: dict[str, list[str]],
     listen: dict[str, list[str]],
     lookup: tuple[str, ...],
+    http: Http | None,
     backend: str,
     path: str,
     args: tuple[str, ...],
@@ -204,6 +223,7 @@ def run(
         stderr=Stdio.PROCESS,
         directories=directories,
         network=network_of(net, listen, lookup),
+        http=http,
     )
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is something to tell
     try:

@@ -15,8 +15,9 @@ from typing import IO
 
 import pytest
 
-from p3host import cli
-from p3host.wasi import Directory, Network
+from p3host import Component, cli
+from p3host.wasi import Directory, Http, Network, Wasi
+from p3host.wasi.http_patterns import origin_of
 
 GUESTS = Path(__file__).resolve().parents[1] / "guests"
 C_FILES = str(GUESTS / "c-files" / "c-files.wasm")
@@ -326,6 +327,35 @@ def test_network_is_granted_by_protocol_or_for_both() -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "reached"),
+    [
+        ([], []),
+        (["--http", "https://a.test"], ["https://a.test"]),
+        (["--http", "https://a.test", "--http", "http://localhost:*"], ["https://a.test", "http://localhost:8080"]),
+        (["--http", "*"], ["https://a.test", "http://localhost:8080", "http://b.test"]),
+    ],
+)
+def test_http_is_granted_by_pattern(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str], reached: list[str]
+) -> None:
+    grants: list[Wasi] = []
+
+    async def run_command(component: Component, wasi: Wasi) -> int:
+        grants.append(wasi)
+        return 0
+
+    monkeypatch.setattr(cli, "run_command", run_command)
+    assert run("run", *options, GO_HELLO) == (0, "", "")
+    http = grants[0].http
+    assert isinstance(http, Http) or not options
+    patterns = http.patterns if isinstance(http, Http) else ()
+    for url in ("https://a.test", "http://localhost:8080", "http://b.test"):
+        origin = origin_of(*url.split("://"))
+        assert origin is not None
+        assert any(pattern.matches(origin) for pattern in patterns) is (url in reached)
+
+
+@pytest.mark.parametrize(
     ("args", "message"),
     [
         (["run"], "Missing argument 'COMPONENT'"),
@@ -344,6 +374,8 @@ def test_network_is_granted_by_protocol_or_for_both() -> None:
         (["run", "--net", "udp:", "x.wasm"], "the host is missing"),
         (["run", "--listen", "::1", "x.wasm"], "in brackets"),
         (["run", "--lookup", "a b", "x.wasm"], "'a b' is no host name"),
+        (["run", "--http", "ftp://x.test", "x.wasm"], "'ftp://x.test' is no [SCHEME://]HOST[:PORT]"),
+        (["run", "--http", "https://x.test/v1", "x.wasm"], "and no path"),
         (["walk"], "No such command"),
         (["run", "nowhere.wasm"], "can't read nowhere.wasm: No such file or directory"),
         (["inspect", "nowhere.wasm"], "can't read nowhere.wasm: No such file or directory"),

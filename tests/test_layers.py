@@ -17,7 +17,8 @@ THIRD_PARTY = {
     "wasmtime": {"engine/"},
     "anyio": {"host/", "component/", "wasi/", "wast/", "testing/", "cli.py"},
     "click": {"cli.py"},
-    "trio": {"testing/"},
+    "trio": {"testing/", "wasi/"},
+    "h11": {"wasi/"},
     "hypothesis": {"testing/"},
     "pytest": {"pytest_plugin.py"},
 }

@@ -13,6 +13,7 @@ from . import command
 from .background import Background, LateBackground
 from .clock import LoopClock, MonotonicClock, RealTime, SystemClock
 from .directory import Directory
+from .http_grant import Http
 from .network import Network
 from .p3 import cli as p3_cli
 from .p3 import clocks as p3_clocks
@@ -23,7 +24,18 @@ from .stdio import STDERR, STDIN, STDOUT, Input, Output, Stdio, input_source, is
 if TYPE_CHECKING:
     from .http_messages import HttpClient
 
-__all__ = ["Wasi", "Directory", "Network", "Stdio", "MonotonicClock", "SystemClock", "LoopClock", "RealTime", "Random"]
+__all__ = [
+    "Wasi",
+    "Directory",
+    "Http",
+    "Network",
+    "Stdio",
+    "MonotonicClock",
+    "SystemClock",
+    "LoopClock",
+    "RealTime",
+    "Random",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +47,8 @@ class Wasi:
     - `stdout`, `stderr`: an object with `write(bytes)` such as a binary file or `io.BytesIO` (it is called on the
       event loop), an anyio send stream, `Stdio.PROCESS`, or None to discard.
     - `directories`: the directories that the guest can open; `initial_directory`: its working directory, if any.
-    - `http`: where HTTP requests go, an object with `async def send(request) -> response` (see `p3host.wasi.http`), or
-      None to deny them all.
+    - `http`: the servers that HTTP requests may go to, as `Http(["https://api.example.com"])`; or what else they are
+      sent to, an object with `async def send(request) -> response` (see `p3host.wasi.http`); or None to deny them all.
     - `network`: what the guest may reach of the network.
     - `monotonic_clock`, `system_clock`, `random`: other sources of time and chance, for tests. A `random.Random` with
       a seed will do.

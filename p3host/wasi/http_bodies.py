@@ -242,11 +242,28 @@ class PlainReader(ByteReceiveStream):
         self.fields: Fields | None = None
         self.whole = False
         self.accepted = False
+        self.peeked: bytes | None = None  # read, and not yet received
+
+    async def has_content(self) -> bool:
+        """Waits until it is known whether the body has any content; not for its trailers.
+
+        :raises P3HostError: the body failed
+        """
+        if self.peeked is None:
+            try:
+                self.peeked = await self.body.read(PIECE)
+            except P3HostError as failure:
+                self.fail(failure)
+                raise
+        return bool(self.peeked)
 
     async def receive(self, max_bytes: int = PIECE) -> bytes:
+        if self.peeked:
+            piece, self.peeked = self.peeked[:max_bytes], self.peeked[max_bytes:] or None
+            return piece
         if not self.ended.is_set():
             try:
-                if piece := await self.body.read(max_bytes):
+                if self.peeked is None and (piece := await self.body.read(max_bytes)):
                     return piece
                 self.fields = await self.body.finish()
             except P3HostError as failure:

@@ -6,7 +6,7 @@ import errno
 import socket
 from collections.abc import AsyncIterable, Awaitable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import anyio
 
@@ -19,6 +19,15 @@ Content: TypeAlias = bytes | AsyncIterable[bytes]
 """A body, all of it or in pieces. Of an anyio `ByteReceiveStream`, no more is taken than is wanted."""
 TrailerList: TypeAlias = Awaitable[HeaderList | None] | HeaderList | None
 """Trailers, or an awaitable that gives them once the body has ended; None where there are none."""
+
+
+@runtime_checkable
+class PeekableContent(Protocol):
+    """A body that knows whether there is anything in it: a request by `GET` without one announces none."""
+
+    async def has_content(self) -> bool:
+        """Waits until that is known. Nothing of the body is lost."""
+        ...
 
 
 class DnsErrorPayload(Record):
