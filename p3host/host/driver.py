@@ -254,6 +254,8 @@ class Driver:
                 self.end_orphan()
             else:
                 self.report_if_stuck()
+                if self.store.has_work:  # the report of a deadlock, when guests have used up their share of the loop
+                    continue
                 self.background_idle = anyio.Event()
                 await self.background_idle.wait()
                 self.background_idle = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import anyio
 import pytest
 from guest_text import component_text
@@ -28,5 +30,19 @@ YIELDS_THEN_WAITS = component_text(
 
 async def test_a_deadlock_that_comes_after_many_steps_is_reported() -> None:
     async with Component.load(YIELDS_THEN_WAITS).instantiate(detect_deadlock=True) as instance:
+        with anyio.fail_after(10), pytest.raises(Deadlock, match="waits for a waitable set"):
+            await instance.exports.f()
+
+
+async def test_a_deadlock_is_reported_when_guests_have_used_up_their_share_of_the_loop() -> None:
+    async with Component.load(YIELDS_THEN_WAITS).instantiate(detect_deadlock=True) as instance:
+        driver = instance.driver
+        report = driver.report_if_stuck
+
+        def report_late() -> None:
+            driver.share.seconds = math.inf
+            report()
+
+        driver.report_if_stuck = report_late  # type: ignore[method-assign]
         with anyio.fail_after(10), pytest.raises(Deadlock, match="waits for a waitable set"):
             await instance.exports.f()
