@@ -98,12 +98,12 @@ def path_of(scope: Scope, method: str) -> str:
     mounted = quote(scope.get("root_path") or "", safe=PATH_CHARACTERS).rstrip("/")
     if mounted and (path == mounted or path.startswith(f"{mounted}/")):
         path = path[len(mounted) :] or "/"
-    if UNFIT.search(path):
-        raise BadRequest("its target has characters that no target may have")
     if not path.startswith("/") and not (path == "*" and method == "OPTIONS"):
         raise BadRequest("its target is no path")
     query: bytes = scope.get("query_string") or b""
     target = f"{path}?{query.decode('latin-1')}" if query else path
+    if UNFIT.search(target):
+        raise BadRequest("its target has characters that no target may have")
     return target if target.isascii() else quote(target, safe="".join(map(chr, range(128))), encoding="latin-1")
 
 

@@ -120,6 +120,7 @@ def run_workers(settings: Settings, listener: socket.socket, console: Console, d
         forget_process(pid)
 
     workers = Workers(work_as, settings.workers, settings.grace_seconds, console.say)
+    workers.on_stop = listener.close  # or clients would wait for a server that has gone
     if settings.metrics is not None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory  # prometheus-client looks for it when it is imported
         workers.aside = partial(serve_metrics_of_all, settings.metrics)

@@ -7,7 +7,6 @@ requests, and gives those that it has `grace_seconds` to end.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -75,7 +74,7 @@ def serve_by_hypercorn(application: Any, listener: socket.socket, settings: Sett
     logger.setLevel(logging.ERROR)
     logger.addFilter(is_news)
     config = hypercorn.Config()
-    config.bind = [f"fd://{os.dup(listener.fileno())}"]
+    config.bind = [f"fd://{listener.detach()}"]
     config.backlog = BACKLOG
     config.accesslog = None
     config.errorlog = logger

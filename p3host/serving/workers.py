@@ -16,7 +16,8 @@ from time import monotonic
 
 STOPPING = {signal.SIGINT, signal.SIGTERM}
 WATCHED = {*STOPPING, signal.SIGCHLD}
-SOON = 1.0  # seconds: a worker that is killed within them would be killed again
+SOON = 1.0  # seconds: a worker that is killed within them is not replaced at once
+LONG = 3600.0
 SET_PARENT_DEATH_SIGNAL = 1  # of prctl
 
 
@@ -25,7 +26,7 @@ class Workers:
     SIGINT or SIGTERM; then they are told, and have `grace_seconds` to end.
 
     A worker that is killed is replaced. One that ends by itself ends all. `on_end` is told the id of each process that
-    has ended.
+    has ended. `on_stop` is called when no worker will be started any more.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class Workers:
         self.say = say
         self.aside: Callable[[], None] | None = None
         self.on_end: Callable[[int], None] | None = None
+        self.on_stop: Callable[[], None] | None = None
         self.context = multiprocessing.get_context("fork")
-        self.processes: dict[int, tuple[BaseProcess, float]] = {}
+        self.processes: dict[int, tuple[BaseProcess, float]] = {}  # each with when it was started
+        self.killed: set[BaseProcess] = set()  # those that are to be replaced
 
     def run(self) -> int:
         """Returns the exit status: 0 if it was told to stop."""
@@ -49,7 +52,8 @@ class Workers:
             for number in range(self.count):
                 self.start(number)
             while True:
-                if signal.sigwait(WATCHED) in STOPPING:
+                received = signal.sigtimedwait(WATCHED, self.patience())
+                if received is not None and received.si_signo in STOPPING:
                     return 0
                 status = self.look_after()
                 if status is not None:
@@ -74,24 +78,33 @@ class Workers:
         else:
             self.work(number)
 
+    def patience(self) -> float:
+        """How long there is nothing to do unless a signal comes."""
+        due = [since + SOON - monotonic() for process, since in self.processes.values() if process in self.killed]
+        return max(0.0, min(due, default=LONG))
+
     def look_after(self) -> int | None:
         """Replaces workers that were killed; the exit status if all has to end."""
         for number, (process, since) in list(self.processes.items()):
             status = process.exitcode
             if status is None:
                 continue
-            assert process.pid is not None
-            if self.on_end is not None:
-                self.on_end(process.pid)
-            if status >= 0:
-                return status
-            self.say(f"process {process.pid} was killed by signal {-status}")
-            if monotonic() - since < SOON:
-                return 128 - status
-            self.start(number)
+            if process not in self.killed:
+                assert process.pid is not None
+                if self.on_end is not None:
+                    self.on_end(process.pid)
+                if status >= 0:
+                    return status
+                self.say(f"process {process.pid} was killed by signal {-status}")
+                self.killed.add(process)
+            if monotonic() - since >= SOON:
+                self.killed.discard(process)
+                self.start(number)
         return None
 
     def stop(self) -> None:
+        if self.on_stop is not None:
+            self.on_stop()
         deadline = monotonic() + self.grace_seconds + SOON
         for process, _ in self.processes.values():
             if process.is_alive():
