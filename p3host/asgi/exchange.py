@@ -85,8 +85,8 @@ class Exchange:
         pool = self.pool
         member = await pool.acquire(group)
         try:
-            self.cancel_scope.deadline = anyio.current_time() + pool.limits.request_seconds
-            async with member.answer(request) as response:
+            self.cancel_scope.deadline = pool.now() + pool.limits.request_seconds
+            async with member.handler(request) as response:
                 await self.send_response(response)
         finally:
             pool.release(member)

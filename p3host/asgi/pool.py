@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
 
@@ -13,10 +12,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ..component import Instance
-from ..wasi.http import HttpRequest, HttpResponse
+from ..host.events import loop_clock
 from .incoming import Watchers
 from .limits import PoolLimits
-from .protocols import Protocol
+from .protocols import Handler, Protocol
 
 logger = logging.getLogger("p3host.asgi")
 
@@ -37,8 +36,9 @@ class Member:
         self.most_requests = most_requests
         self.active = 0
         self.taken = 0
-        self.last_used = anyio.current_time()
+        self.last_used = pool.now()
         self.instance: Instance | None = None
+        self.handler: Handler  # from when it has started
         self.failure: Exception | None = None
         self.started = anyio.Event()
         self.retired = anyio.Event()
@@ -62,18 +62,16 @@ class Member:
 
     def give_back(self) -> None:
         self.active -= 1
-        self.last_used = anyio.current_time()
+        self.last_used = self.pool.now()
         if self.has_trapped or (not self.active and self.taken >= self.most_requests):
             self.retired.set()
-
-    def answer(self, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
-        assert self.instance is not None
-        return self.pool.protocol.answer(self.instance.exports, request)
 
     async def run(self) -> None:
         """The life of the instance."""
         try:
-            async with self.pool.instantiate() as self.instance:
+            async with self.pool.instantiate() as instance:
+                self.handler = self.pool.protocol.handler(instance.exports)
+                self.instance = instance
                 self.started.set()
                 await self.until_retired()
                 self.pool.trapped += self.has_trapped
@@ -90,7 +88,7 @@ class Member:
         while not self.retired.is_set():
             rest = self.pool.limits.idle_seconds
             if not self.active:
-                rest += self.last_used - anyio.current_time()
+                rest += self.last_used - self.pool.now()
                 if rest <= 0:
                     self.retired.set()
             with anyio.move_on_after(rest):
@@ -119,6 +117,7 @@ class Pool:
         self.waiting: deque[Waiter] = deque()
         self.group: TaskGroup | None = None
         self.watchers: Watchers | None = None
+        self.now: Callable[[], float] = anyio.current_time  # which is faster once it is known of which loop
         self.trapped = 0  # how many instances have
         self.on_change: Callable[[], None] = do_nothing
 
@@ -132,6 +131,7 @@ class Pool:
         group = anyio.create_task_group()
         await group.__aenter__()
         self.group = group
+        self.now = loop_clock()
         try:
             first = self.start(group, self.limits.requests_per_instance)
             await first.started.wait()
@@ -150,6 +150,7 @@ class Pool:
         """Ends all instances. Requests that still run fail, those that wait are refused."""
         assert self.group is not None
         group, self.group, self.watchers = self.group, None, None
+        self.now = anyio.current_time
         for waiter in self.waiting:
             waiter.called.set()
         self.waiting.clear()

@@ -5,28 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 from ..component import Component, Interface
 from ..component.versions import resolve
 from ..errors import LinkError
 from ..wasi.http import HttpRequest, HttpResponse, handle
 
+Handler: TypeAlias = Callable[[HttpRequest], AbstractAsyncContextManager[HttpResponse]]
+P3 = "wasi:http/handler@0.3"
+
 
 @dataclass(frozen=True)
 class Protocol:
-    """`answer` has the exports of an instance answer a request: see `p3host.wasi.http.handle`. `concurrent` says that
-    an instance may have several requests at the same time."""
+    """`handler` makes of what an instance exports the function that has it answer a request, as
+    `p3host.wasi.http.handle` does. `concurrent` says that an instance may have several requests at the same time."""
 
     interface: str
-    answer: Callable[[Interface, HttpRequest], AbstractAsyncContextManager[HttpResponse]]
+    handler: Callable[[Interface], Handler]
     concurrent: bool
 
 
-def answer_p3(exports: Interface, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
-    return handle(exports["wasi:http/handler@0.3"], request)
-
-
-PROTOCOLS = (Protocol("wasi:http/handler@0.3", answer_p3, concurrent=True),)
+PROTOCOLS = (Protocol(P3, lambda exports: partial(handle, exports[P3]), concurrent=True),)
 """The preferred one first."""
 
 
