@@ -44,6 +44,7 @@ class Exchange:
         self.send = send
         self.method: str = scope["method"]
         self.head_sent = False
+        self.complete = False
         self.ending = False  # servers say that the client is gone when they have sent the end, too
         self.cancel_scope = anyio.CancelScope()
         self.incoming = Incoming(receive, self.client_gone)
@@ -117,12 +118,13 @@ class Exchange:
         message: Message = {"type": "http.response.start", "status": status, "headers": headers}
         if has_trailers:
             message["trailers"] = True
-        await self.put(message)
         self.head_sent = True
+        await self.put(message)
 
     async def put_last(self, message: Message) -> None:
         self.ending = True
         await self.put(message)
+        self.complete = True
 
     async def put(self, message: Message) -> None:
         try:
@@ -137,6 +139,8 @@ class Exchange:
     async def fail(self, status: int, reason: str, cause: Exception | None = None) -> None:
         """The response of p3host's own for a request that the component failed to answer."""
         logger.error("%s %r failed: %s", self.method, self.asgi_scope["path"], reason)
+        if self.complete:  # but went on
+            return
         if self.head_sent:
             raise ResponseAborted(reason) from cause
         await self.reply(status)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -13,9 +15,10 @@ from anyio.abc import TaskGroup
 
 from ..component import Instance
 from ..host.events import loop_clock
+from ..wasi.http import HttpRequest, HttpResponse, handle
 from .incoming import Watchers
 from .limits import PoolLimits
-from .protocols import Handler, Protocol
+from .protocols import Protocol
 
 logger = logging.getLogger("p3host.asgi")
 
@@ -38,7 +41,7 @@ class Member:
         self.taken = 0
         self.last_used = pool.now()
         self.instance: Instance | None = None
-        self.handler: Handler  # from when it has started
+        self.handler: Callable[[HttpRequest], AbstractAsyncContextManager[HttpResponse]]  # once it has started
         self.failure: Exception | None = None
         self.started = anyio.Event()
         self.retired = anyio.Event()
@@ -70,7 +73,7 @@ class Member:
         """The life of the instance."""
         try:
             async with self.pool.instantiate() as instance:
-                self.handler = self.pool.protocol.handler(instance.exports)
+                self.handler = partial(handle, instance.exports[self.pool.protocol.interface])
                 self.instance = instance
                 self.started.set()
                 await self.until_retired()

@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import partial
-from typing import TypeAlias
 
-from ..component import Component, Interface
+from ..component import Component
 from ..component.versions import resolve
 from ..errors import LinkError
-from ..wasi.http import HttpRequest, HttpResponse, handle
-
-Handler: TypeAlias = Callable[[HttpRequest], AbstractAsyncContextManager[HttpResponse]]
-P3 = "wasi:http/handler@0.3"
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """`handler` makes of what an instance exports the function that has it answer a request, as
-    `p3host.wasi.http.handle` does. `concurrent` says that an instance may have several requests at the same time."""
+    """What `p3host.wasi.http.handle` is given of an instance's exports, and whether an instance may have several
+    requests at the same time."""
 
     interface: str
-    handler: Callable[[Interface], Handler]
     concurrent: bool
 
 
-PROTOCOLS = (Protocol(P3, lambda exports: partial(handle, exports[P3]), concurrent=True),)
+PROTOCOLS = (Protocol("wasi:http/handler@0.3", concurrent=True),)
 """The preferred one first."""
 
 

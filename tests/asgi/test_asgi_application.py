@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -10,7 +12,7 @@ import pytest
 from asgi_fakes import SECONDS, Connection, OpenBody, Peer, c_http, forwarding
 from asgi_guests import ANSWERS, answers
 
-from p3host import Component, DecodeError, LinkError, MachineLimits
+from p3host import Component, DecodeError, LinkError, MachineLimits, Trap
 from p3host.asgi import Application, PoolLimits, ResponseAborted
 from p3host.wasi.http import HttpRequest, HttpResponse
 
@@ -228,6 +230,19 @@ async def test_a_trap_fails_all_requests_of_its_instance_and_no_others(caplog: p
         assert (await Connection("GET", "/count").run(application)).status == 201  # the other's second request
         other.leave()
     assert "unreachable" in caplog.text
+
+
+async def test_a_failure_after_the_response_is_told_in_the_log_alone(caplog: pytest.LogCaptureFixture) -> None:
+    @asynccontextmanager
+    async def handler(request: HttpRequest) -> AsyncIterator[HttpResponse]:
+        yield HttpResponse(body=b"all of it")
+        raise Trap("went on, and trapped")
+
+    async with Application(answers()) as application:
+        application.pool.members[0].handler = handler
+        client = await Connection("GET", "/").run(application)
+    assert (client.body, client.complete) == (b"all of it", True)
+    assert "went on, and trapped" in caplog.text
 
 
 async def test_the_client_is_not_told_why() -> None:
