@@ -33,6 +33,7 @@ def test_there_are_programs_in_the_readme() -> None:
         "Streams and futures",
         "WASI and limits",
         "Testing components",
+        "Serving HTTP",
     ]
 
 
