@@ -263,7 +263,7 @@ def serve(path: str, env: dict[str, str], directories: list[Directory], **option
         fail(str(error))
     settings = Settings(path=path, wasi=wasi, pool=pool, **options)
     try:
-        sys.exit(command.run(settings, sys.modules[__name__]))
+        sys.exit(command.run(settings, command.Console(say, fail, failures, load)))
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
 

@@ -11,9 +11,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn
 
 from ..asgi import Application
 from ..component import Component
@@ -26,16 +27,15 @@ if TYPE_CHECKING:
     from .metrics import Metrics
 
 
-class Console(Protocol):
-    """The command line. `fail` ends the process, and within `failures` so does what is wrong with a component."""
+@dataclass(frozen=True)
+class Console:
+    """The command line: `say` prints a line for people, `fail` ends the process with one, and so does within a block of
+    `failures` what is wrong with the component of a path. `load` loads it, or ends the process."""
 
-    def say(self, line: str) -> None: ...
-
-    def fail(self, message: str) -> NoReturn: ...
-
-    def failures(self, path: str) -> AbstractContextManager[None]: ...
-
-    def load(self, path: str) -> Component: ...
+    say: Callable[[str], None]
+    fail: Callable[[str], NoReturn]
+    failures: Callable[[str], AbstractContextManager[None]]
+    load: Callable[[str], Component]
 
 
 def run(settings: Settings, console: Console) -> int:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -21,9 +20,6 @@ from serve_process import C_HTTP, SECONDS, Server, serving
 
 from p3host import cli
 from p3host.asgi import PoolLimits
-
-if find_spec("uvicorn") is None or find_spec("hypercorn") is None:
-    pytest.skip("needs the servers: pip install 'p3host[serve]'", allow_module_level=True)
 
 SERVERS = {
     "uvicorn": ["--backend", "asyncio"],
