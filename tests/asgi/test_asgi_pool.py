@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from asgi_fakes import Connection
 from asgi_guests import answers
 
 from p3host import Trap
-from p3host.asgi import Application, PoolLimits
+from p3host.asgi import Application, PoolLimits, ResponseAborted
 from p3host.asgi.pool import Pool
 
 pytestmark = pytest.mark.virtual_time
@@ -201,6 +202,54 @@ async def test_those_that_wait_are_refused_when_the_block_is_left() -> None:
             tasks.start_soon(client.run, application)
             await anyio.sleep(0.01)
     assert [client.status for client in clients] == [500, 503]
+
+
+@pytest.mark.parametrize("lifespan", [True, False])
+@pytest.mark.parametrize("seed", range(5))
+async def test_whatever_comes_every_request_is_answered_or_ended_and_nothing_is_left(seed: int, lifespan: bool) -> None:
+    """Requests that are answered, fail, wait and trap, of clients that may leave at any time, within tight limits."""
+    chance = random.Random(seed)
+    limits = PoolLimits(
+        instances=2,
+        concurrent_requests=3,
+        requests_per_instance=7,
+        idle_seconds=1,
+        request_seconds=2,
+        waiting_requests=5,
+        waiting_seconds=1,
+    )
+    application = Application(answers(), pool=limits)
+    aborted: list[Connection] = []
+
+    async def ask(client: Connection, start: float, stay: float) -> None:
+        await anyio.sleep(start)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(leave, client, stay)
+            try:
+                await client.run(application)
+            except ResponseAborted:
+                aborted.append(client)
+            tasks.cancel_scope.cancel()
+
+    async def leave(client: Connection, stay: float) -> None:
+        await anyio.sleep(stay)
+        client.leave()
+
+    paths = ("/count", "/count", "/error", "/wait", "/open", "/late", "/trap")
+    clients = [Connection("GET", chance.choice(paths)) for _ in range(100)]
+    async with AsyncExitStack() as stack:
+        if lifespan:
+            await stack.enter_async_context(application)
+        async with anyio.create_task_group() as tasks:
+            for client in clients:
+                tasks.start_soon(ask, client, chance.uniform(0, 5), chance.choice((chance.uniform(0, 3), 100)))
+        assert [member.active for member in application.pool.members] in ([], [0], [0, 0])
+        assert not application.pool.waiting
+        await anyio.sleep(5)
+        assert application.pool.members == []
+    for client in clients:
+        assert client.complete or client.left.is_set() or client in aborted
+    assert {client.status for client in clients} >= {200, 500, 503}
 
 
 async def test_changes_are_told() -> None:
