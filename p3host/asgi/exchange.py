@@ -129,7 +129,8 @@ class Exchange:
     async def put(self, message: Message) -> None:
         try:
             await self.send(message)
-        except OSError as error:
+        except Exception as error:  # OSError, says ASGI, but servers raise others too
+            logger.info("%s %r can't be answered: %s", self.method, self.asgi_scope["path"], error)
             raise ClientGone from error
 
     def client_gone(self) -> None:

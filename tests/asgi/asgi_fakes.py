@@ -64,7 +64,7 @@ class Connection:
         self.left = anyio.Event()
         self.reading = anyio.Event()
         self.reading.set()
-        self.broken = False
+        self.broken: Exception | None = None
         self.taken = 0
         self.messages: list[Any] = []
         self.sent = anyio.Event()
@@ -89,8 +89,8 @@ class Connection:
 
     async def send(self, message: Any) -> None:
         await self.reading.wait()
-        if self.broken:
-            raise OSError("the connection is closed")
+        if self.broken is not None:
+            raise self.broken
         self.messages.append(message)
         self.sent.set()
         self.sent = anyio.Event()

@@ -156,9 +156,10 @@ async def test_a_client_that_goes_away_in_its_upload_fails_the_guests_read() -> 
         assert await last_status(application) == 500
 
 
-async def test_a_server_that_can_not_send_ends_the_exchange() -> None:
+@pytest.mark.parametrize("error", [BrokenPipeError, anyio.BusyResourceError("sending"), RuntimeError])
+async def test_a_server_that_can_not_send_ends_the_exchange(error: Any) -> None:
     client = Connection("POST", "/echo", b"abc")
-    client.broken = True
+    client.broken = error
     async with Application(c_http()) as application:
         await client.run(application)
         assert await last_status(application) == 500
