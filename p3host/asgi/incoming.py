@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,8 @@ from anyio.abc import TaskGroup
 from .messages import Message, Receive
 
 READ_AHEAD = 65536  # bytes
+MOST_AHEAD = 1 << 20  # bytes, where nobody reads for long
+LONG = 1.0  # seconds
 PATIENCE = 0.1  # seconds
 
 
@@ -51,12 +54,14 @@ class Incoming:
         return piece
 
     async def watch(self) -> None:
-        """Waits until the client is gone."""
+        """Waits until the client is gone. Some servers can't finish a `send` to one that is gone before what came from
+        it has been taken: so a little more is taken for each second in which nobody reads."""
         while not self.gone:
             if self.held >= READ_AHEAD:
-                await self.change()
-            else:
-                await self.progress()
+                with anyio.move_on_after(LONG if self.held < MOST_AHEAD else math.inf):
+                    await self.change()
+                    continue
+            await self.progress()
 
     async def progress(self) -> None:
         """Takes one message, or waits until another task has."""

@@ -83,6 +83,28 @@ async def test_a_component_that_does_not_read_stops_the_upload() -> None:
         tasks.cancel_scope.cancel()
 
 
+async def test_a_client_that_goes_away_is_noticed_behind_what_it_has_sent() -> None:
+    """Nobody reads, and more has come than is read ahead at once."""
+    client = Connection("POST", "/wait", *([bytes(10_000)] * 15), unfinished=True)
+    async with Application(answers()) as application, anyio.create_task_group() as tasks:
+        tasks.start_soon(client.run, application)
+        await anyio.sleep(0.5)
+        assert client.pieces
+        client.pieces.clear()
+        client.leave()
+        await anyio.sleep(20)
+        assert client.ended
+
+
+async def test_no_more_is_read_ahead_than_a_mebibyte() -> None:
+    client = Connection("POST", "/wait", *([bytes(10_000)] * 1000))
+    async with Application(answers()) as application, anyio.create_task_group() as tasks:
+        tasks.start_soon(client.run, application)
+        await anyio.sleep(250)
+        assert client.taken == 105
+        tasks.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("POST", 304)])
 async def test_a_response_without_content_ends_with_its_head(method: str, status: int) -> None:
     body = OpenBody()
