@@ -1,4 +1,4 @@
-"""The command line: `p3host run`, `p3host inspect` and `p3host wast`.
+"""The command line: `p3host run`, `p3host serve`, `p3host inspect` and `p3host wast`.
 
 Exit statuses of `run`: the guest's own (0 or 1 for the result of `run`, or what it gave to `wasi:cli/exit`); 2 for a
 mistake in what p3host was given; 134 for a trap or a deadlock; 130 after Ctrl-C.
@@ -11,12 +11,12 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import anyio
 from anyio.abc import TaskStatus
@@ -154,15 +154,14 @@ http_option = click.option(
 )
 
 
-@main.command(context_settings={"allow_interspersed_args": False})
-@click.option(
+env_option = click.option(
     "--env",
     multiple=True,
     metavar="NAME[=VALUE]",
     callback=parse_env,
     help="An environment variable for the guest; NAME alone passes on this process's. Can be repeated.",
 )
-@click.option(
+directories_option = click.option(
     "--dir",
     "directories",
     multiple=True,
@@ -170,7 +169,7 @@ http_option = click.option(
     callback=parse_directories,
     help="A directory that the guest gets as GUEST, to read and write, or with ::ro to read only. Can be repeated.",
 )
-@click.option(
+net_option = click.option(
     "--net",
     multiple=True,
     metavar="[tcp:|udp:]HOST[:PORTS]",
@@ -178,21 +177,31 @@ http_option = click.option(
     help="Where the guest may connect and send to: an address, a network as 10.0.0.0/8, [::1] for IPv6, localhost, or "
     "*; and a port or a range as 80-89. Can be repeated.",
 )
-@click.option(
+listen_option = click.option(
     "--listen",
     multiple=True,
     metavar="[tcp:|udp:]HOST[:PORTS]",
     callback=parse_endpoints,
     help="An address of this machine that the guest may bind sockets to, as for --net. Can be repeated.",
 )
-@click.option(
+lookup_option = click.option(
     "--lookup",
     multiple=True,
     metavar="NAME",
     callback=parse_names,
     help="A host name that the guest may look up, as *.example.com, or *. Can be repeated.",
 )
-@http_option
+
+
+def grant_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options that grant a guest something."""
+    for option in (http_option, lookup_option, listen_option, net_option, directories_option, env_option):
+        function = option(function)
+    return function
+
+
+@main.command(context_settings={"allow_interspersed_args": False})
+@grant_options
 @backend_option
 @click.argument("path", metavar="COMPONENT")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, callback=parse_args)
@@ -227,18 +236,14 @@ def run(
     )
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is something to tell
     try:
-        component = load(path)
-        status = anyio.run(partial(run_command, component, wasi), backend=backend)
+        with failures(path):
+            status = anyio.run(partial(run_command, load(path), wasi), backend=backend)
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BaseExceptionGroup as group:  # a second one met the first one's end
         if group.subgroup(KeyboardInterrupt) is None:
             raise
         status = INTERRUPTED
-    except Trap as trap:
-        fail(f"{path} trapped: {trap}", TRAPPED)
-    except LinkError as error:
-        fail(f"{path} can't be linked:\n" + "\n".join(f"  {problem}" for problem in error.problems))
     gc.freeze()  # all that is left ends with the process: no collection needs to go through it
     sys.exit(status)
 
@@ -295,6 +300,88 @@ async def tell_tasks(instance: Instance, *, task_status: TaskStatus[None]) -> No
                     pass  # it can't be written, which is no reason to end the guest
     finally:  # asyncio leaves the signal with its default action, which ends the process
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def parse_addr(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    from .serving.settings import parse_address
+
+    try:
+        return None if value is None else parse_address(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+POOL_OPTIONS = (
+    ("instances", 16, "Instances at the same time."),
+    ("concurrent_requests", 32, "Requests of one instance at the same time; one, if it is of WASI 0.2."),
+    ("requests_per_instance", 1000, "Requests after which an instance is not used again."),
+    ("idle_seconds", 60.0, "Seconds without a request after which an instance is given up."),
+    ("request_seconds", 300.0, "Seconds within which a request has to be answered, to the end of the response."),
+    ("waiting_requests", 512, "Requests that may wait when all instances are busy; others get 503."),
+    ("waiting_seconds", 10.0, "Seconds after which one that waits gets 503."),
+)
+"""The limits of `p3host.asgi.PoolLimits` with their defaults, so that help need not wait for its import."""
+
+
+def pool_options(function: Callable[..., None]) -> Callable[..., None]:
+    for name, default, text in reversed(POOL_OPTIONS):
+        kind = click.IntRange(min=0) if isinstance(default, int) else click.FloatRange(min=0)
+        option = f"--{name.replace('_', '-')}"
+        function = click.option(option, type=kind, default=default, show_default=True, help=text)(function)
+    return function
+
+
+@main.command()
+@click.option("--addr", "address", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT",
+              callback=parse_addr, help="Where to serve; port 0 takes any that is free.")  # fmt: skip
+@grant_options
+@backend_option
+@click.option("--http2", is_flag=True, help="HTTP/2 too, on the same port and without TLS.")
+@click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="How many processes serve.")
+@click.option("--metrics", metavar="HOST:PORT", callback=parse_addr, help="Where to serve metrics for Prometheus.")
+@click.option("--log/--no-log", default=True, show_default=True, help="Whether to print a line for each request.")
+@click.option("--grace", "grace_seconds", type=click.FloatRange(min=0), default=10, show_default=True,
+              metavar="SECONDS", help="How long requests may take to end when the server is told to stop.")  # fmt: skip
+@pool_options
+@click.argument("path", metavar="COMPONENT")
+def serve(
+    path: str,
+    env: dict[str, str],
+    directories: list[Directory],
+    net: dict[str, list[str]],
+    listen: dict[str, list[str]],
+    lookup: tuple[str, ...],
+    http: Http | None,
+    **options: Any,
+) -> None:
+    """Has COMPONENT (a file in binary or text form) answer HTTP requests: it exports wasi:http/handler
+    of WASI 0.3 (preferred), or wasi:http/incoming-handler of 0.2.
+
+    The guest gets nothing else of the machine than what the options name, and standard output and standard error. The
+    first line on standard error names the URL. SIGINT and SIGTERM stop it once the requests that it has are answered.
+    """
+    from .asgi import PoolLimits
+    from .serving import command
+    from .serving.settings import Settings
+
+    wasi = Wasi(
+        args=[Path(path).name],
+        env=env,
+        stdout=Stdio.PROCESS,
+        stderr=Stdio.PROCESS,
+        directories=directories,
+        network=network_of(net, listen, lookup),
+        http=http,
+    )
+    try:
+        pool = PoolLimits(**{name: options.pop(name) for name, _, _ in POOL_OPTIONS})
+    except ValueError as error:
+        fail(str(error))
+    settings = Settings(path=path, wasi=wasi, pool=pool, **options)
+    try:
+        sys.exit(command.run(settings, command.Console(say, fail, failures, load)))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 @main.command()
@@ -392,6 +479,21 @@ def load(path: str) -> Component:
         fail(f"{path} is no valid component: {error}")
 
 
+@contextmanager
+def failures(path: str) -> Iterator[None]:
+    """Within the block, what is wrong with a component ends the process."""
+    try:
+        yield
+    except Trap as trap:
+        fail(f"{path} trapped: {trap}", TRAPPED)
+    except LinkError as error:
+        fail(f"{path} can't be linked:\n" + "\n".join(f"  {problem}" for problem in error.problems))
+
+
 def fail(message: str, status: int = USAGE) -> NoReturn:
-    click.echo(f"p3host: {message}", err=True)
+    say(message)
     sys.exit(status)
+
+
+def say(line: str) -> None:
+    click.echo(f"p3host: {line}", err=True)

@@ -72,6 +72,11 @@ class StreamDropped(P3HostError):
     """The other end of a stream or future is gone, so the operation can't be completed."""
 
 
+class ResponseAborted(P3HostError):
+    """A response can't be finished although its head has been sent. An ASGI application raises it to have the server
+    break the connection, so that the client doesn't take what it has for the whole."""
+
+
 class Exit(P3HostError):
     """A guest left through `wasi:cli/exit`; `status` is its exit status, 0 to 255."""
 

@@ -17,6 +17,7 @@ from p3host.errors import (
     InstanceClosed,
     LinkError,
     P3HostError,
+    ResponseAborted,
     StreamDropped,
     TooManyCalls,
     Trap,
@@ -35,6 +36,7 @@ ERRORS = [
     InstanceClosed("too late"),
     StreamDropped("gone"),
     TooManyCalls("more than 10"),
+    ResponseAborted("the guest trapped"),
 ]
 
 

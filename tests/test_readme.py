@@ -34,6 +34,7 @@ def test_there_are_programs_in_the_readme() -> None:
         "WASI and limits",
         "Testing components",
         "The testbed",
+        "Serving HTTP",
     ]
 
 

@@ -14,6 +14,7 @@ from bench_bytes import lists, streams
 from bench_calls import exports, imports
 from bench_composed import composed
 from bench_instances import instances
+from bench_serve import serve
 from bench_startup import startup
 from bench_tasks import commands, suspended
 from measure import TINY, Row, Scale, print_table
@@ -21,7 +22,7 @@ from processes import in_fresh_process
 
 SUBJECTS: dict[str, Callable[[Scale], Awaitable[list[Row]]]] = {
     subject.__name__: subject
-    for subject in (exports, imports, lists, streams, composed, startup, instances, suspended, commands)
+    for subject in (exports, imports, lists, streams, composed, startup, instances, suspended, commands, serve)
 }
 
 

@@ -1,0 +1,123 @@
+"""ASGI's scopes and messages, and those of `p3host.wasi.http`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterable, Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from ..wasi.http import ErrorCode, HttpRequest, HttpResponse
+from ..wasi.http_syntax import is_authority, is_method, is_scheme
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+AsgiHeaders: TypeAlias = list[tuple[bytes, bytes]]
+
+PATH_CHARACTERS = "/-._~!$&'()*+,;=:@"
+UNFIT = re.compile(r"[\x00-\x20\x7f]")
+NO_CONTENT = (204, 304)
+TRAILERS = "http.response.trailers"
+STATUS_OF_ERROR = {
+    "HTTP-protocol-error": 400,
+    "HTTP-request-URI-invalid": 400,
+    "HTTP-request-method-invalid": 400,
+    "HTTP-request-denied": 403,
+    "HTTP-request-length-required": 411,
+    "HTTP-request-body-size": 413,
+    "HTTP-request-URI-too-long": 414,
+    "HTTP-request-header-section-size": 431,
+    "HTTP-request-header-size": 431,
+    "HTTP-request-trailer-section-size": 431,
+    "HTTP-request-trailer-size": 431,
+    "DNS-timeout": 504,
+    "connection-timeout": 504,
+    "connection-read-timeout": 504,
+    "connection-write-timeout": 504,
+    "HTTP-response-timeout": 504,
+    "internal-error": 500,
+    "configuration-error": 500,
+}
+"""The status for the errors by which handlers answer. What is not here is a failure of what is behind the component."""
+BAD_GATEWAY = 502
+
+
+class BadRequest(Exception):
+    """A request that can't be passed on; the message says why."""
+
+
+def request_of(scope: Scope, content: AsyncIterable[bytes]) -> HttpRequest:
+    """The request of a scope, whose body is `content` unless its headers say that there is none.
+
+    :raises BadRequest: it is malformed
+    """
+    host: bytes | None = None
+    may_have_body = scope["http_version"][:1] != "1"  # later versions need not announce a body
+    headers = []
+    for name, value in scope["headers"]:
+        if name == b"host":
+            if host is not None and host != value:
+                raise BadRequest("it has several hosts")
+            host = value
+        elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+            may_have_body = True
+        headers.append((name.decode("latin-1"), value))
+    method, scheme = scope["method"], scope.get("scheme") or "http"
+    if not is_method(method) or not is_scheme(scheme):
+        raise BadRequest("its method or scheme is malformed")
+    return HttpRequest(
+        method=method,
+        scheme=scheme,
+        authority=authority_of(scope, host),
+        path_with_query=path_of(scope, method),
+        headers=headers,
+        body=content if may_have_body else b"",
+    )
+
+
+def authority_of(scope: Scope, host: bytes | None) -> str | None:
+    if host:
+        authority = host.decode("latin-1")
+        if not is_authority(authority) or "@" in authority:
+            raise BadRequest("its host is malformed")
+        return authority
+    server = scope.get("server")
+    if not server or server[1] is None:
+        return None
+    name = f"[{server[0]}]" if ":" in server[0] else server[0]
+    return f"{name}:{server[1]}"
+
+
+def path_of(scope: Scope, method: str) -> str:
+    """The path as the client wrote it, below the path at which the application is mounted."""
+    raw: bytes | None = scope.get("raw_path")
+    path = quote(scope["path"], safe=PATH_CHARACTERS) if raw is None else raw.partition(b"?")[0].decode("latin-1")
+    mounted = quote(scope.get("root_path") or "", safe=PATH_CHARACTERS).rstrip("/")
+    if mounted and (path == mounted or path.startswith(f"{mounted}/")):
+        path = path[len(mounted) :] or "/"
+    if not path.startswith("/") and not (path == "*" and method == "OPTIONS"):
+        raise BadRequest("its target is no path")
+    query: bytes = scope.get("query_string") or b""
+    target = f"{path}?{query.decode('latin-1')}" if query else path
+    if UNFIT.search(target):
+        raise BadRequest("its target has characters that no target may have")
+    return target if target.isascii() else quote(target, safe="".join(map(chr, range(128))), encoding="latin-1")
+
+
+def headers_of(response: HttpResponse) -> AsgiHeaders:
+    """As ASGI has them: names in lower case. A response without content may not have a length of it."""
+    headers = [(name.lower().encode("ascii"), value) for name, value in response.headers]
+    if response.status == HTTPStatus.NO_CONTENT:
+        headers = [(name, value) for name, value in headers if name != b"content-length"]
+    return headers
+
+
+def has_content(method: str, status: int) -> bool:
+    return method != "HEAD" and status not in NO_CONTENT
+
+
+def status_of(error: ErrorCode) -> int:
+    return STATUS_OF_ERROR.get(error.tag, BAD_GATEWAY)

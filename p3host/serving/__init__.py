@@ -1,0 +1,1 @@
+"""`p3host serve`: servers for ASGI applications, processes that work side by side, a log of requests and metrics."""

@@ -1,0 +1,84 @@
+"""What is told of an application that is served: that it has started, a line and the metrics for each request."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from ..asgi import Application
+from ..asgi.messages import Message, Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from .metrics import Metrics
+
+logger = logging.getLogger("p3host.access")
+
+
+class Observed:
+    """An ASGI application around that of a component. `failure` is why it could not be started."""
+
+    def __init__(
+        self, application: Application, on_started: Callable[[], None], log: bool, metrics: Metrics | None
+    ) -> None:
+        self.application = application
+        self.on_started = on_started
+        self.log = log
+        self.metrics = metrics
+        self.failure: Exception | None = None
+        if metrics is not None:
+            metrics.watch(application.pool)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.live(receive, send)
+        elif scope["type"] == "http" and (self.log or self.metrics is not None):
+            await self.answer(scope, receive, send)
+        else:
+            await self.application(scope, receive, send)
+
+    async def live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            async with self.application:
+                await send({"type": "lifespan.startup.complete"})
+                self.on_started()
+                await receive()
+        except Exception as error:
+            self.failure = error
+            await send({"type": "lifespan.startup.failed"})
+        else:
+            await send({"type": "lifespan.shutdown.complete"})
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status = count = 0
+        complete = False
+
+        async def counting(message: Message) -> None:
+            nonlocal status, count, complete
+            await send(message)
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            else:
+                count += len(message.get("body", b""))
+                complete = not message.get("more_body", False)
+
+        started = perf_counter()
+        try:
+            await self.application(scope, receive, counting)
+        finally:
+            seconds = perf_counter() - started
+            if self.log:
+                end = "" if complete else " aborted"
+                logger.info("%s %s %s %d B %.1f ms%s", scope["method"], target_of(scope), status or "-", count,
+                            seconds * 1000, end)  # fmt: skip
+            if self.metrics is not None:
+                self.metrics.count(scope["method"], status, count, seconds)
+
+
+def target_of(scope: Scope) -> str:
+    """The path, without the query, which may be private; in printable ASCII."""
+    raw: bytes | None = scope.get("raw_path")
+    path = raw.partition(b"?")[0].decode("latin-1") if raw is not None else scope["path"]
+    return path if path.isascii() and path.isprintable() else ascii(path)[1:-1]

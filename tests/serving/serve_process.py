@@ -1,0 +1,61 @@
+"""`p3host serve` in a process of its own, as a client meets it."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+C_HTTP = Path(__file__).resolve().parents[2] / "guests/c-http/c-http.wasm"
+SECONDS = 60
+
+
+class Server:
+    """`url` is what its first line names. `lines` are those that come after it."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.lines: queue.Queue[str] = queue.Queue()
+        self.collector = threading.Thread(target=self.collect)
+        self.collector.start()
+        self.url = self.line().rpartition(" on ")[2].rstrip("/")
+
+    def collect(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr:
+            for line in self.process.stderr:
+                self.lines.put(line.rstrip("\n"))
+        self.lines.put("")
+
+    def line(self) -> str:
+        """The next line on stderr; an empty one at its end."""
+        return self.lines.get(timeout=SECONDS)
+
+    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(SECONDS)
+
+
+@contextmanager
+def serving(*options: str, component: Path | str = C_HTTP) -> Iterator[Server]:
+    command = [sys.executable, "-m", "p3host", "serve", "--addr", "127.0.0.1:0", *options, str(component)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    watchdog = threading.Timer(2 * SECONDS, process.kill)
+    watchdog.start()
+    server = Server(process)
+    try:
+        yield server
+    finally:
+        watchdog.cancel()
+        process.terminate()
+        try:
+            process.wait(SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+            server.collector.join()
