@@ -22,8 +22,8 @@ import anyio
 from anyio.abc import TaskStatus
 
 from .binary import definitions
-from .component import Component, ExportedFunction, Instance, Interface
-from .component.versions import resolve
+from .component import Component, Instance
+from .component.commands import run_function, run_interface
 from .errors import DecodeError, Err, Exit, LinkError, Trap
 from .wasi import Directory, Http, Network, Stdio, Wasi
 
@@ -33,7 +33,6 @@ except ImportError:
     sys.exit("p3host's command line needs click: pip install 'p3host[cli]'")
 
 USAGE, INTERRUPTED, TRAPPED = 2, 130, 134
-RUN_INTERFACES = ("wasi:cli/run@0.3", "wasi:cli/run@0.2")
 GRACE_SECONDS = 1.0  # how long a guest may take to end after Ctrl-C
 
 
@@ -253,20 +252,13 @@ async def run_command(component: Component, wasi: Wasi) -> int:
 
     :raises LinkError: if it is no command, or needs more than WASI.
     """
-    name = next((name for wanted in RUN_INTERFACES if (name := resolve(wanted, component.type.exports))), None)
-    if name is None:
-        exports = ", ".join(component.type.exports) or "nothing"
-        raise LinkError([f"it is no command: it exports no wasi:cli/run of WASI 0.3 or 0.2, but {exports}"])
+    run_interface(component)  # before anything of it runs
     try:
         async with (
             component.instantiate(wasi=wasi, grace_seconds=GRACE_SECONDS, detect_deadlock=True) as instance,
             telling_tasks(instance),
         ):
-            interface = instance.exports[name]
-            function = interface["run"] if isinstance(interface, Interface) and "run" in interface else None
-            if not isinstance(function, ExportedFunction) or function.type.params:
-                raise LinkError([f"{name}: it has no function run() as commands have"])
-            await function()
+            await run_function(instance)()
     except Exit as left:
         return left.status
     except Err:

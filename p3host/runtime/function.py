@@ -134,9 +134,10 @@ def run_implicit_thread(task: Task) -> Routine[None]:
         task.num_borrows = 0
         task.give_back()
         task.exit()
+        store.lowered = None
         task.call.on_fail(error)
         return
-    finally:
+    if lifted.gives_handles:
         store.lowered = None
     result = yield func.core_func.fiber(flat_args)
 

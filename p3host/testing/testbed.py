@@ -14,8 +14,9 @@ from typing import Any
 from anyio.lowlevel import checkpoint
 
 from ..component import Component, Instance, Interface
+from ..component.commands import run_function, run_interface
 from ..engine import MachineLimits
-from ..errors import Deadlock, Err, Exit, LinkError, Trap
+from ..errors import Deadlock, Err, Exit, Trap
 from ..host.driver import Driver
 from ..host.tasks import TaskTree, task_tree
 from ..wasi import RealTime, Wasi
@@ -184,11 +185,12 @@ class Testbed:
         :raises LinkError: if it is no command, or for its imports.
         """
         loaded = self.load(component)
+        run_interface(loaded)  # before anything of it runs
         status = 0
         options = {"allow_leaks": True} | options
         async with self.instantiate(loaded, args=(loaded.name, *args), **options) as guest:
             try:
-                await command_of(guest.exports).run()
+                await run_function(guest.instance)()
             except Exit as left:
                 status = left.status
             except Err:
@@ -206,15 +208,6 @@ def check_grants(wasi: Wasi) -> None:
     given = [name for name in ("args", "env", "stdin", "stdout", "stderr") if getattr(wasi, name)]
     if given:
         raise TypeError(f"wasi={given[0]}: a testbed's instances get it by an argument of its own, or collect it")
-
-
-def command_of(exports: Interface) -> Interface:
-    for name in ("wasi:cli/run@0.3", "wasi:cli/run@0.2"):
-        if name in exports:
-            interface = exports[name]
-            assert isinstance(interface, Interface)
-            return interface
-    raise LinkError([f"it is no command: it exports no wasi:cli/run, but {', '.join(exports) or 'nothing'}"])
 
 
 @contextmanager
