@@ -10,7 +10,7 @@ from functools import partial
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import anyio
 from anyio import TaskHandle, current_effective_deadline, get_cancelled_exc_class
@@ -61,12 +61,6 @@ class OpenCall(Protocol):
     on_stuck: Callable[[], None] | None
 
     def fail(self, error: BaseException) -> None: ...
-
-
-class UnreadSource(Protocol):
-    """A stream of Python's, which has to be closed even if it was never read."""
-
-    def close_unread(self) -> None: ...
 
 
 class OutgoingCall(Protocol):
@@ -154,8 +148,7 @@ class Driver:
         self.starting: list[HostTask] = []
         self.host_tasks: dict[HostTask, None] = {}
         self.host_ends: WeakSet[HostEnd] = WeakSet()
-        self.unread: dict[UnreadSource, None] = {}  # streams of Python's that no guest has read from
-        self.sources: WeakSet[HostSource] = WeakSet()  # all streams and futures of Python's
+        self.sources: WeakKeyDictionary[HostSource, None] = WeakKeyDictionary()  # Python's streams and futures
         self.event_class: Callable[[], Event] = anyio.Event
         self.watched = False  # whether a call wants to know of a deadlock
         self.background_idle: anyio.Event | None = None
@@ -201,7 +194,6 @@ class Driver:
         for call in list(self.calls):
             call.fail(InstanceClosed("the instance was closed while this call was running"))
         failures = self.store.release_resources()
-        self.close_unread()
         self.store.poison(Trap("the instance was closed"))
         self.wake_readers()
         for foreign in list(self.outgoing):
@@ -377,14 +369,9 @@ class Driver:
             task.cancel()
         for task in self.starting:
             task.cancel()
-        self.close_unread()
         for source in list(self.sources):
             source.end_with_store()
         self.wake_readers()
-
-    def close_unread(self) -> None:
-        for source in list(self.unread):
-            source.close_unread()
 
     def wake_readers(self) -> None:
         for arrived in self.readers.values():

@@ -78,7 +78,7 @@ class HostSource:
         self.buffer: Buffer | None = None
         self.on_copy_done: OnCopyDone | None = None
         self.wanted: anyio.Event | None = None
-        driver.sources.add(self)
+        driver.sources[self] = None
 
     # As the shared state of the guest's readable end
 
@@ -203,38 +203,37 @@ class IterableSource(HostSource):
         super().__init__(driver, elem_type, f"the stream {type(iterable).__name__}")
         self.iterable = iterable
         self.tell_dropped: Callable[[], None] | None = getattr(iterable, "on_dropped", None)
-        driver.unread[self] = None
+        self.unread = True  # so nothing but this closes the iterable
 
     def used_up(self) -> None:
         if self.wanted is not None:
             self.wanted.set()
 
     def want(self) -> None:
-        self.driver.unread.pop(self, None)
+        self.unread = False
         super().want()
 
     def drop(self) -> None:
         super().drop()
-        self.tell()
-        if self in self.driver.unread:
-            self.close_unread()
+        self.end_unread()
 
     def end_with_store(self) -> None:
         super().end_with_store()
-        self.tell()
+        self.end_unread()
 
-    def tell(self) -> None:
+    def end_unread(self) -> None:
+        """Nobody reads on: tells an iterable that has to know, and closes one that was never read."""
         tell, self.tell_dropped = self.tell_dropped, None
         if tell is not None:
             tell()
+        if self.unread:
+            self.unread = False
+            self.task = self.driver.start(HostTask(self.name, partial(close_all, self.iterable), None))
 
     def disown(self) -> None:
         """The iterable is the application's again, untouched."""
-        del self.driver.unread[self]
-
-    def close_unread(self) -> None:
-        del self.driver.unread[self]
-        self.task = self.driver.start(HostTask(self.name, partial(close_all, self.iterable), None))
+        self.unread = False
+        self.tell_dropped = None
 
     async def run(self) -> None:
         iterator = self.pieces() if isinstance(self.iterable, ByteReceiveStream) else aiter(self.iterable)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import NamedTuple, TypeAlias
 
-from ..errors import LinkError
 from .http_syntax import AUTHORITY, HIGHEST_PORT, has_user, is_authority
+from .patterns import parse_all
 
 IpAddress: TypeAlias = IPv4Address | IPv6Address
 
@@ -54,16 +54,7 @@ def parse_patterns(texts: Sequence[str]) -> tuple[OriginPattern, ...]:
     """
     :raises LinkError: naming each text that is no pattern
     """
-    patterns: list[OriginPattern] = []
-    problems: list[str] = []
-    for text in texts:
-        try:
-            patterns.append(parse_pattern(text))
-        except ValueError as problem:
-            problems.append(f"{text!r} is no [SCHEME://]HOST[:PORT]: {problem}")
-    if problems:
-        raise LinkError(problems)
-    return tuple(patterns)
+    return parse_all(texts, parse_pattern, "[SCHEME://]HOST[:PORT]")
 
 
 def parse_pattern(text: str) -> OriginPattern:

@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeAlias
 from ..errors import LinkError
 from .addresses import Endpoint
 from .network import is_host_name
+from .patterns import parse_all
 
 IpNetwork: TypeAlias = IPv4Network | IPv6Network
 
@@ -34,16 +35,7 @@ def parse_endpoints(texts: Sequence[str]) -> tuple[EndpointPattern, ...]:
     """
     :raises LinkError: naming each text that is no pattern
     """
-    patterns: list[EndpointPattern] = []
-    problems: list[str] = []
-    for text in texts:
-        try:
-            patterns.append(parse_endpoint(text))
-        except ValueError as problem:
-            problems.append(f"{text!r} is no HOST[:PORTS]: {problem}")
-    if problems:
-        raise LinkError(problems)
-    return tuple(patterns)
+    return parse_all(texts, parse_endpoint, "HOST[:PORTS]")
 
 
 def parse_endpoint(text: str) -> EndpointPattern:
