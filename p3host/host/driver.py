@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..runtime.thread import Thread
     from .scheduling import Scheduler
     from .sources import HostSource
-    from .streams import HostEnd
+    from .streams import Arrival, HostEnd
 
 
 class HostTask:
@@ -144,7 +144,7 @@ class Driver:
         self.task_group: TaskGroup | None = None
         self.calls: dict[OpenCall, None] = {}
         self.outgoing: dict[OutgoingCall, None] = {}  # those that this store's guests have made of other stores
-        self.readers: dict[object, anyio.Event] = {}  # the host's ends of streams and futures that wait
+        self.readers: dict[object, Arrival] = {}  # the host's ends of streams and futures that wait
         self.starting: list[HostTask] = []
         self.host_tasks: dict[HostTask, None] = {}
         self.host_ends: WeakSet[HostEnd] = WeakSet()
@@ -374,7 +374,7 @@ class Driver:
         self.wake_readers()
 
     def wake_readers(self) -> None:
-        for arrived in self.readers.values():
+        for arrived in list(self.readers.values()):
             arrived.set()
 
     def report_if_stuck(self) -> None:

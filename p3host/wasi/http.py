@@ -20,8 +20,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import anyio
-
 from ..errors import Err
 from .http_bodies import PlainReader
 from .http_messages import (
@@ -92,8 +90,7 @@ async def handle(handler: Any, request: HttpRequest) -> AsyncIterator[HttpRespon
         finally:
             await reader.aclose()
     finally:
-        with anyio.CancelScope(shield=True):
-            await given.body.aclose()
+        await given.body.aclose()
 
 
 def is_p2(handler: Any) -> bool:

@@ -36,13 +36,13 @@ UNSENT = "internal-error"
 
 def empty_request() -> Request:
     request, sent = Request.new(fields(), None, resolved(), None)
-    sent.close()
+    sent.on_dropped()
     return request
 
 
 def empty_response() -> Response:
     response, sent = Response.new(fields(), None, resolved())
-    sent.close()
+    sent.on_dropped()
     return response
 
 
@@ -139,7 +139,7 @@ async def test_the_memory_of_an_instances_requests_is_limited() -> None:
 
     def make() -> Request:
         request, sent = limited.new(fields(), None, resolved(), None)
-        sent.close()
+        sent.on_dropped()
         return request
 
     first, second = make(), make()
@@ -174,7 +174,7 @@ async def test_options_are_mutable_until_they_belong_to_a_request(name: str) -> 
     change(5)
     assert [getattr(options, f"get_{other}")() for other in OPTIONS if other != name] == [None, None]
     request, sent = Request.new(fields(), None, resolved(), options)
-    sent.close()
+    sent.on_dropped()
     assert request.get_options() is options
     assert refused(change, 6) == "immutable"
     assert get() == 5
@@ -197,7 +197,7 @@ async def test_status_codes() -> None:
 @pytest.mark.parametrize("make", [guest_request, guest_response])
 async def test_headers_of_a_message_are_immutable(make: Any) -> None:
     message, sent = make(("a", b"1"))
-    sent.close()
+    sent.on_dropped()
     assert message.get_headers().copy_all() == [("a", b"1")]
     assert refused(message.get_headers().append, "a", b"2") == "immutable"
 
@@ -271,7 +271,7 @@ async def test_a_mistake_of_a_transports_is_no_error_of_the_guests() -> None:
     request, sent = guest_request()
     with pytest.raises(ZeroDivisionError):
         await send_to(Peer(lambda request: 1 / 0), request)
-    sent.close()
+    sent.on_dropped()
 
 
 # The client
@@ -303,7 +303,7 @@ async def test_a_request_is_handed_over_in_plain_python() -> None:
     assert got.timeouts == HttpTimeouts(1.5, None, 10**9)
     assert response.get_status_code() == 204
     assert response.get_headers().copy_all() == [("Server", b"s")]
-    sent.close()
+    sent.on_dropped()
     await response.body.aclose()
 
 
@@ -313,7 +313,7 @@ async def test_https_is_the_default_scheme() -> None:
     request.set_scheme(None)
     await send_to(peer, request)
     assert peer.requests[0].scheme == "https"
-    sent.close()
+    sent.on_dropped()
 
 
 INVALID = "HTTP-request-URI-invalid"

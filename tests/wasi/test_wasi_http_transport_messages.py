@@ -340,7 +340,7 @@ async def test_a_guests_get_holds_no_connection_before_it_is_known_whether_it_ha
     async with serving(answering(OK)) as server, anyio.create_task_group() as tasks:
         http = loopback()
         request, sent = guest_request(method="get", contents=OpenStream([]))
-        sent.close()
+        sent.on_dropped()
         request.set_authority(server.authority)
         tasks.start_soon(Client(http).send, request)
         await anyio.wait_all_tasks_blocked()

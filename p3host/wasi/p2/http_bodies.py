@@ -266,9 +266,6 @@ class WrittenBody(Body):
         self.buffer.clear()
         self.change()
 
-    async def aclose(self) -> None:
-        self.close()
-
 
 class BodySink(ByteSink):
     """Where the stream over a written body writes to."""
