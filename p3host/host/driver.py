@@ -216,6 +216,9 @@ class Driver:
     def tick(self, action: Callable[[], None] | None = None) -> None:
         """A step of the store, now."""
         store, share = self.store, self.share
+        if store.ticking:  # the step that is under way goes on with it
+            store.tick(action)
+            return
         started = monotonic()
         outer = guard.enter()
         try:
@@ -223,9 +226,9 @@ class Driver:
         finally:
             guard.leave(outer)
             share.seconds += monotonic() - started
-        if self.starting and not self.store.ticking:
+        if self.starting:
             self.start_host_tasks()
-        if self.background_idle is not None and self.store.has_work:
+        if self.background_idle is not None and store.has_work:
             self.background_idle.set()
 
     def wake(self) -> None:

@@ -16,8 +16,8 @@ A peer that answers without a network:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Any
 
 from ..errors import Err
@@ -47,8 +47,7 @@ __all__ = [
 ]
 
 
-@asynccontextmanager
-async def handle(handler: Any, request: HttpRequest) -> AsyncIterator[HttpResponse]:
+def handle(handler: Any, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
     """Has an instance's export `wasi:http/handler` (0.3) or `wasi:http/incoming-handler` (0.2) answer a request:
 
     async with handle(instance.exports["wasi:http/handler"], HttpRequest(path_with_query="/")) as response:
@@ -67,30 +66,46 @@ async def handle(handler: Any, request: HttpRequest) -> AsyncIterator[HttpRespon
     if is_p2(handler):
         from .p2.http_serving import handle as handle_p2
 
-        async with handle_p2(handler.handle, request) as response:
-            yield response
-        return
-    given = Request.received(request)
-    try:
-        try:
-            answer = await handler.handle(given)
-        except Err as error:
-            raise Err(ErrorCode.of(error.value)) from error
-        if not isinstance(answer, Response):
-            raise TypeError(f"the handler returned no response of wasi:http, but {answer!r}")
-        reader = PlainReader(answer.body)
+        return handle_p2(handler.handle, request)
+    return Handling(handler, request)
+
+
+class Handling(AbstractAsyncContextManager[HttpResponse]):
+    """The block in which a component of WASI 0.3 answers a request."""
+
+    def __init__(self, handler: Any, request: HttpRequest) -> None:
+        self.handler = handler
+        self.request = request
+
+    async def __aenter__(self) -> HttpResponse:
+        self.given = given = Request.received(self.request)
         try:
             try:
-                response = answer.sent(request.method, reader)
+                answer = await self.handler.handle(given)
+            except Err as error:
+                raise Err(ErrorCode.of(error.value)) from error
+            if not isinstance(answer, Response):
+                raise TypeError(f"the handler returned no response of wasi:http, but {answer!r}")
+            self.reader = reader = PlainReader(answer.body)
+            try:
+                return answer.sent(self.request.method, reader)
             except Err as error:
                 reader.fail(error)
+                await reader.aclose()
                 raise
-            yield response
-            reader.accept()
+        except BaseException:
+            await given.body.aclose()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.reader.accept()
+            await self.reader.aclose()
         finally:
-            await reader.aclose()
-    finally:
-        await given.body.aclose()
+            await self.given.body.aclose()
 
 
 def is_p2(handler: Any) -> bool:
