@@ -347,14 +347,14 @@ class PromiseSource(AwaitableSource):
             self.resolve(outcome)
 
     def drop(self) -> None:
+        told = self.dropped
         HostSource.drop(self)
-        self.awaitable.on_dropped()
+        if not told:
+            self.awaitable.on_dropped()
 
     def end_with_store(self) -> None:
         super().end_with_store()
-        if not self.dropped:
-            self.dropped = True
-            self.awaitable.on_dropped()
+        self.drop()
 
 
 def raise_error(error: Exception) -> None:
