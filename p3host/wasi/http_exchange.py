@@ -94,6 +94,9 @@ def sent_response(status: int, headers: Fields, method: str, reader: PlainReader
     """
     if has_content(method, status):
         hold_to_length(reader.body, headers)
+    else:
+        announced_length(headers)  # is none of its own content, but has to be one
+        reader.may_be_left = True
     return HttpResponse(status=status, headers=headers.sent(), body=reader, trailers=Trailers(reader))
 
 

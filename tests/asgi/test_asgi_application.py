@@ -117,6 +117,13 @@ async def test_a_response_without_content_ends_with_its_head(method: str, status
             await body.closed.wait()
 
 
+async def test_a_response_to_head_is_transmitted() -> None:
+    async with Application(c_http()) as application:
+        client = await Connection("HEAD", "/echo", b"hello").run(application)
+        assert (client.status, client.body, client.complete) == (200, b"", True)
+        assert await last_status(application) == 200
+
+
 @pytest.mark.parametrize("supported", [True, False])
 async def test_trailers_are_sent_where_the_server_can(supported: bool) -> None:
     peer = Peer(HttpResponse(body=b"abc", trailers=[("X-Sum", b"6")]))

@@ -202,7 +202,7 @@ class ResponseOutparam:
         else:
             written = response.value.take()
             if not has_content(param.method, response.value.status):
-                written.length = None
+                written.discard()
             param.settle(response.value)
 
     def send_informational(self, status: int, headers: Fields) -> None:
