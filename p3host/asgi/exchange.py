@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 
 from ..errors import Err, P3HostError, ResponseAborted
 from ..wasi.http import HttpRequest, HttpResponse
+from ..wasi.http_heads import has_content
 from .incoming import Incoming, Watchers
 from .messages import (
     TRAILERS,
@@ -19,7 +20,7 @@ from .messages import (
     Receive,
     Scope,
     Send,
-    has_content,
+    announces_trailers,
     headers_of,
     request_of,
     status_of,
@@ -96,12 +97,13 @@ class Exchange:
         status = response.status
         if status < HTTPStatus.OK:
             raise TypeError(f"{status} is not the status of a final response")
+        headers = headers_of(response)
         if not has_content(self.method, status):
-            await self.send_head(status, headers_of(response))
+            await self.send_head(status, headers)
             await self.put_last({"type": "http.response.body"})
             return
-        has_trailers = TRAILERS in (self.asgi_scope.get("extensions") or ())
-        await self.send_head(status, headers_of(response), has_trailers)
+        has_trailers = TRAILERS in (self.asgi_scope.get("extensions") or ()) and announces_trailers(headers)
+        await self.send_head(status, headers, has_trailers)
         if isinstance(response.body, bytes):
             await self.put({"type": "http.response.body", "body": response.body, "more_body": True})
         else:

@@ -19,7 +19,6 @@ AsgiHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 PATH_CHARACTERS = "/-._~!$&'()*+,;=:@"
 UNFIT = re.compile(r"[\x00-\x20\x7f]")
-NO_CONTENT = (204, 304)
 TRAILERS = "http.response.trailers"
 STATUS_OF_ERROR = {
     "HTTP-protocol-error": 400,
@@ -115,8 +114,13 @@ def headers_of(response: HttpResponse) -> AsgiHeaders:
     return headers
 
 
-def has_content(method: str, status: int) -> bool:
-    return method != "HEAD" and status not in NO_CONTENT
+def announces_trailers(headers: AsgiHeaders) -> bool:
+    """Whether there will be trailers, as a promise of them that isn't kept is more than some servers take (hypercorn
+    never ends the response then). That there will be is told by `trailer`, or goes without saying (gRPC)."""
+    return any(
+        name == b"trailer" or (name == b"content-type" and value.startswith(b"application/grpc"))
+        for name, value in headers
+    )
 
 
 def status_of(error: ErrorCode) -> int:

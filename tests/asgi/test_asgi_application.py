@@ -124,20 +124,30 @@ async def test_a_response_to_head_is_transmitted() -> None:
         assert await last_status(application) == 200
 
 
-@pytest.mark.parametrize("supported", [True, False])
-async def test_trailers_are_sent_where_the_server_can(supported: bool) -> None:
-    peer = Peer(HttpResponse(body=b"abc", trailers=[("X-Sum", b"6")]))
+@pytest.mark.parametrize(("supported", "announced"), [(True, True), (True, False), (False, True)])
+async def test_trailers_that_are_announced_are_sent_where_the_server_can(supported: bool, announced: bool) -> None:
+    headers = [("Trailer", b"X-Sum")] if announced else []
+    peer = Peer(HttpResponse(headers=headers, body=b"abc", trailers=[("X-Sum", b"6")]))
     extensions = {"http.response.trailers": {}} if supported else {}
     async with forwarding(peer) as application:
         client = await Connection("GET", "/forward", extensions=extensions).run(application)
     assert (client.body, client.complete) == (b"abc", True)
     trailers = {"type": "http.response.trailers", "headers": [(b"x-sum", b"6")]}
-    assert (client.messages[-1] == trailers) is supported
+    assert (client.messages[-1] == trailers) is (supported and announced)
+
+
+async def test_what_can_have_no_trailers_promises_none() -> None:
+    peer = Peer(HttpResponse(headers=[("trailer", b"x-sum")], trailers=[("x-sum", b"6")]))
+    async with forwarding(peer) as application:
+        client = await Connection("HEAD", "/forward", extensions={"http.response.trailers": {}}).run(application)
+    assert client.complete
+    assert "trailers" not in client.messages[0]
 
 
 async def test_a_promise_of_trailers_is_kept_without_any() -> None:
-    async with Application(c_http()) as application:
-        client = await Connection("POST", "/echo", b"a", extensions={"http.response.trailers": {}}).run(application)
+    peer = Peer(HttpResponse(headers=[("trailer", b"x-sum")], body=b"abc"))
+    async with forwarding(peer) as application:
+        client = await Connection("GET", "/forward", extensions={"http.response.trailers": {}}).run(application)
     assert client.complete
     assert client.messages[-1] == {"type": "http.response.trailers", "headers": []}
 

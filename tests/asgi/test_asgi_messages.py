@@ -9,7 +9,7 @@ import pytest
 from asgi_fakes import Connection
 
 from p3host.asgi import PoolLimits
-from p3host.asgi.messages import BadRequest, has_content, headers_of, request_of, status_of
+from p3host.asgi.messages import BadRequest, announces_trailers, headers_of, request_of, status_of
 from p3host.wasi.http import ErrorCode, HttpResponse
 
 
@@ -122,11 +122,17 @@ def test_a_response_without_content_tells_no_length_of_it(status: int, length: b
 
 
 @pytest.mark.parametrize(
-    ("method", "status", "expected"),
-    [("GET", 200, True), ("HEAD", 200, False), ("GET", 204, False), ("POST", 304, False), ("GET", 404, True)],
+    ("headers", "announced"),
+    [
+        ([], False),
+        ([(b"content-type", b"text/plain")], False),
+        ([(b"content-type", b"text/plain"), (b"trailer", b"x-sum")], True),
+        ([(b"content-type", b"application/grpc")], True),
+        ([(b"content-type", b"application/grpc+proto")], True),
+    ],
 )
-def test_content_is_there_but_for_head_204_and_304(method: str, status: int, expected: bool) -> None:
-    assert has_content(method, status) is expected
+def test_trailers_are_announced_unless_they_go_without_saying(headers: Any, announced: bool) -> None:
+    assert announces_trailers(headers) is announced
 
 
 @pytest.mark.parametrize(
