@@ -26,7 +26,7 @@ from .http_messages import (
     PeekableContent,
     error_code,
 )
-from .http_syntax import FORBIDDEN, content_length
+from .http_syntax import content_length, end_to_end
 from .loop_tasks import LoopTask
 
 MAX_INFORMATIONAL = 32  # responses of status 1xx before the real one
@@ -95,11 +95,7 @@ class Exchange:
         except BaseException:
             await self.aclose()
             raise
-        headers = [
-            (name.decode("ascii"), bytes(value))
-            for name, value in head.headers.raw_items()
-            if name.lower().decode("ascii") not in FORBIDDEN
-        ]
+        headers = end_to_end((name.decode("ascii"), bytes(value)) for name, value in head.headers.raw_items())
         body = ResponseBody(self)
         return HttpResponse(head.status_code, headers=headers, body=body, trailers=ResponseTrailers(body))
 
@@ -122,7 +118,7 @@ class Exchange:
         """Sends the head, and a short body with it. A task goes on with any other body."""
         request = self.request
         headers = [(b"host", (request.authority or "").removesuffix(":").encode()), *self.framing.headers]
-        headers += [(name.encode(), value) for name, value in request.headers if name.lower() not in FORBIDDEN]
+        headers += [(name.encode(), value) for name, value in end_to_end(request.headers)]
         try:
             head = h11.Request(method=request.method, target=request.path_with_query or "/", headers=headers)
         except h11.LocalProtocolError as failure:

@@ -312,4 +312,4 @@ class Trailers:
         yield from self.reader.ended.wait().__await__()
         if self.reader.failure is not None:
             raise self.reader.failure
-        return None if self.reader.fields is None else self.reader.fields.sent()
+        return None if self.reader.fields is None else self.reader.fields.sent_as_trailers()

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from ..errors import Err, Trap
 from .http_messages import ErrorCode, HeaderList
-from .http_syntax import FIELD_VALUE, FORBIDDEN, is_token
+from .http_syntax import FIELD_VALUE, FORBIDDEN, NO_TRAILERS, end_to_end, is_token
 
 MAX_FIELDS = 1024
 MAX_BYTES = 128 << 10  # of all names and values together
@@ -128,8 +128,7 @@ class Fields(Charged):
         for name, value in entries:
             if not is_token(name) or not FIELD_VALUE.fullmatch(value):
                 raise Err(ErrorCode("HTTP-protocol-error"))
-            if name.lower() not in FORBIDDEN:
-                fields.lines.append((name, bytes(value)))
+        fields.lines = [(name, bytes(value)) for name, value in end_to_end(entries)]
         size = size_of(fields.lines)
         try:
             fields.account(len(fields.lines), size)
@@ -140,6 +139,9 @@ class Fields(Charged):
     def sent(self) -> HeaderList:
         """As they go out: whitespace around a value is no part of it."""
         return [(name, value.strip(b" \t")) for name, value in self.lines]
+
+    def sent_as_trailers(self) -> HeaderList:
+        return [(name, value) for name, value in self.sent() if name.lower() not in NO_TRAILERS]
 
     def frozen(self) -> Self:
         self.mutable = False

@@ -236,7 +236,7 @@ async def test_a_response_without_content_is_not_transmitted_when_the_block_fail
 
 
 @pytest.mark.parametrize(("method", "status"), WITHOUT_CONTENT)
-@pytest.mark.parametrize("lengths", [[b"x"], [b"1", b"2"]])
+@pytest.mark.parametrize("lengths", [[b"x"], [b"1", b"2"], [b"1", b"1"]])
 async def test_a_length_of_what_is_not_there_has_to_be_one(method: str, status: int, lengths: list[bytes]) -> None:
     made, sent = guest_response(*(("content-length", length) for length in lengths))
     made.set_status_code(status)

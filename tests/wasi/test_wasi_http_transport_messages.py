@@ -83,7 +83,8 @@ async def test_headers_go_as_they_are_but_for_those_of_the_connection() -> None:
         ("X-One", b"1"),
         ("x-two", b"\xe4 2"),
         ("X-One", b"3"),
-        ("Connection", b"keep-alive, x-one"),
+        ("Connection", b"keep-alive, x-three"),
+        ("X-Three", b"4"),
         ("Keep-Alive", b"timeout=5"),
         ("Transfer-Encoding", b"gzip"),
         ("Upgrade", b"websocket"),
@@ -132,6 +133,7 @@ RESPONSES: list[tuple[str, bytes, int, list[tuple[str, bytes]], bytes, Any]] = [
     ("GET", response("HTTP/1.1 200 OK\na: 1\n  2\nconnection: close"), 200, [("a", b"1 2")], b"", None),
     ("GET", response("HTTP/1.0 200 OK\na: 1", "abc"), 200, [("a", b"1")], b"abc", None),
     ("GET", response("HTTP/1.1 200 OK\nconnection: close\nkeep-alive: 5\nupgrade: h2c", "abc"), 200, [], b"abc", None),
+    ("GET", response("HTTP/1.1 200 OK\nconnection: close, X-A\nx-a: 1\nx-b: 2"), 200, [("x-b", b"2")], b"", None),
     ("GET", response("HTTP/1.1 100 Continue\n\nHTTP/1.1 103 Hints\na: 1\n\nHTTP/1.1 200 OK"), 200, [], b"", None),
     ("GET", response("HTTP/1.1 599 Odd\ncontent-length: 0"), 599, [("content-length", b"0")], b"", None),
 ]
