@@ -6,7 +6,7 @@ import re
 from collections.abc import AsyncIterable, Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from ..wasi.http import ErrorCode, HttpRequest, HttpResponse
 from ..wasi.http_syntax import is_authority, is_method, is_scheme
@@ -58,12 +58,14 @@ def request_of(scope: Scope, content: AsyncIterable[bytes]) -> HttpRequest:
     headers = []
     for name, value in scope["headers"]:
         if name == b"host":
-            if host is not None and host != value:
+            if host is not None:
                 raise BadRequest("it has several hosts")
             host = value
         elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
             may_have_body = True
         headers.append((name.decode("latin-1"), value))
+    if host is None and scope["http_version"] == "1.1":
+        raise BadRequest("it names no host")
     method, scheme = scope["method"], scope.get("scheme") or "http"
     if not is_method(method) or not is_scheme(scheme):
         raise BadRequest("its method or scheme is malformed")
@@ -93,10 +95,10 @@ def authority_of(scope: Scope, host: bytes | None) -> str | None:
 def path_of(scope: Scope, method: str) -> str:
     """The path as the client wrote it, below the path at which the application is mounted."""
     raw: bytes | None = scope.get("raw_path")
-    path = quote(scope["path"], safe=PATH_CHARACTERS) if raw is None else raw.partition(b"?")[0].decode("latin-1")
-    mounted = quote(scope.get("root_path") or "", safe=PATH_CHARACTERS).rstrip("/")
-    if mounted and (path == mounted or path.startswith(f"{mounted}/")):
-        path = path[len(mounted) :] or "/"
+    raw = quote(scope["path"], safe=PATH_CHARACTERS).encode() if raw is None else raw.partition(b"?")[0]
+    if mounted := (scope.get("root_path") or "").rstrip("/"):
+        raw = below(mounted.encode(), raw)
+    path = raw.decode("latin-1")
     if not path.startswith("/") and not (path == "*" and method == "OPTIONS"):
         raise BadRequest("its target is no path")
     query: bytes = scope.get("query_string") or b""
@@ -104,6 +106,16 @@ def path_of(scope: Scope, method: str) -> str:
     if UNFIT.search(target):
         raise BadRequest("its target has characters that no target may have")
     return target if target.isascii() else quote(target, safe="".join(map(chr, range(128))), encoding="latin-1")
+
+
+def below(mounted: bytes, path: bytes) -> bytes:
+    """What is left of a path below the one at which the application is mounted, which the client may have encoded in
+    its own way; all of it, if it is elsewhere."""
+    end = 0
+    while (end := path.find(b"/", end + 1)) >= 0:
+        if unquote_to_bytes(path[:end]) == mounted:
+            return path[end:]
+    return b"/" if unquote_to_bytes(path) == mounted else path
 
 
 def headers_of(response: HttpResponse) -> AsgiHeaders:
