@@ -306,6 +306,42 @@ async def test_a_request_that_takes_too_long_is_cancelled(path: str, after_head:
         assert client.status == (200 if path == "/spin" else 201)  # a guest that computes was killed
 
 
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("pieces", [[b"a"] * 11, [bytes(500_000)]], ids=len)
+async def test_a_body_that_is_larger_than_allowed_is_refused(pieces: list[bytes], announced: bool) -> None:
+    headers = [(b"content-length", b"%d" % sum(map(len, pieces)))] if announced else []
+    async with Application(answers(), pool=PoolLimits(request_bytes=10)) as application:
+        client = await Connection("POST", "/wait", *pieces, headers=headers).run(application)
+        assert (client.status, client.complete) == (413, True)
+        client = await Connection("GET", "/count").run(application)
+        assert client.status == (200 if announced else 201)  # the guest has seen what was not announced
+
+
+@pytest.mark.parametrize("size", [0, 9, 10])
+async def test_a_body_that_is_as_large_as_allowed_is_taken(size: int) -> None:
+    headers = [(b"content-length", b"%d" % size)]
+    async with Application(c_http(), pool=PoolLimits(request_bytes=10)) as application:
+        client = await Connection("POST", "/echo", *([b"a"] * size), headers=headers).run(application)
+        assert (client.status, client.body, client.complete) == (200, b"A" * size, True)
+
+
+async def test_a_body_that_becomes_too_large_while_it_is_answered_aborts_the_response() -> None:
+    client = Connection("POST", "/echo", unfinished=True)
+    async with Application(c_http(), pool=PoolLimits(request_bytes=10)) as application:
+
+        async def run() -> None:
+            with pytest.raises(ResponseAborted):
+                await client.run(application)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            client.give(b"0123456789")
+            await client.until(lambda: client.body == b"0123456789")
+            client.give(b"0")
+        assert not client.complete
+        assert (await Connection("POST", "/echo", b"0123456789").run(application)).complete
+
+
 @pytest.mark.parametrize(
     ("headers", "more", "status"),
     [

@@ -167,6 +167,7 @@ def test_an_error_code_has_its_status(code: str, status: int) -> None:
         {"requests_per_instance": 0},
         {"idle_seconds": -1},
         {"waiting_requests": -1},
+        {"request_bytes": -1},
         {"waiting_seconds": -1},
         {"waiting_seconds": math.nan},
         {"request_seconds": 0},

@@ -172,6 +172,15 @@ def test_beyond_its_limits_requests_are_refused(options: list[str], answers: Pat
 
 
 @parametrize_servers
+def test_a_body_that_is_too_large_is_refused(options: list[str], answers: Path) -> None:
+    with serving(*options, "--request-bytes", "10", component=answers) as server:
+        for header, body in ("Content-Length: 11", b""), ("Transfer-Encoding: chunked", b"b\r\n01234567890"):
+            with connect(server) as connection:
+                connection.sendall(request_bytes("POST", "/wait", header) + body)
+                assert receive_until(connection, b"\n").startswith(b"HTTP/1.1 413 ")
+
+
+@parametrize_servers
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_requests_may_end_when_it_is_told_to_stop(options: list[str], number: signal.Signals) -> None:
     with serving(*options) as server, connect(server) as connection:
