@@ -41,9 +41,9 @@ class Framing(NamedTuple):
     headers: Sequence[tuple[bytes, bytes]] = ()
 
 
-async def framing_of(request: HttpRequest) -> Framing:
+async def framing_of(request: HttpRequest, max_bytes: float) -> Framing:
     """
-    :raises Err: it can't be sent as a message of HTTP/1.1; with an `ErrorCode`
+    :raises Err: it can't be sent as a message of HTTP/1.1, or its body has more than `max_bytes`; with an `ErrorCode`
     """
     body, target = request.body, request.path_with_query
     if request.method == "CONNECT":
@@ -51,9 +51,12 @@ async def framing_of(request: HttpRequest) -> Framing:
     if target and not target.startswith(("/", "*")):  # it could name another host
         raise Err(ErrorCode("HTTP-request-URI-invalid"))
     seldom = request.method in SELDOM_WITH_CONTENT
-    if announced_length(request) is not None:
+    length = announced_length(request)
+    check_size(length or 0, max_bytes, "HTTP-request-body-size")
+    if length is not None:
         return Framing(True)
     if isinstance(body, bytes) and request.trailers is None:
+        check_size(len(body), max_bytes, "HTTP-request-body-size")
         if seldom and not body:
             return Framing(False)
         return Framing(bool(body), [(b"content-length", b"%d" % len(body))])
@@ -63,18 +66,21 @@ async def framing_of(request: HttpRequest) -> Framing:
 
 
 class Exchange:
-    """`release` is given the connection when both messages have come to their end."""
+    """Neither body may have more than `max_bytes`. `release` is given the connection when both messages have come to
+    their end."""
 
     def __init__(
         self,
         connection: Connection,
         request: HttpRequest,
         framing: Framing,
+        max_bytes: float,
         release: Callable[[Connection], Awaitable[None]],
     ) -> None:
         self.connection = connection
         self.request = request
         self.framing = framing
+        self.max_bytes = max_bytes
         self.release = release
         body = request.body
         is_short = isinstance(body, bytes) and len(body) <= PIECE and request.trailers is None
@@ -137,8 +143,11 @@ class Exchange:
 
     async def send_body(self) -> None:
         try:
+            count = 0
             async with aclosing(pieces(self.request.body)) as body:
                 async for piece in body:
+                    count += len(piece)
+                    check_size(count, self.max_bytes, "HTTP-request-body-size")
                     if not await self.try_to_send(h11.Data(piece)):
                         return
             trailers = await self.request.read_trailers()
@@ -221,6 +230,7 @@ class Exchange:
 class ResponseBody(ByteReceiveStream):
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+        self.count = 0
         self.rest = memoryview(b"")
         self.ended = anyio.Event()
         self.failure: Exception | None = None
@@ -247,6 +257,8 @@ class ResponseBody(ByteReceiveStream):
 
     def take(self, event: h11.Event) -> None:
         if isinstance(event, h11.Data):
+            self.count += len(event.data)
+            check_size(self.count, self.exchange.max_bytes, "HTTP-response-body-size")
             self.rest = memoryview(event.data)
         elif isinstance(event, h11.EndOfMessage):
             check_count(event.headers, "HTTP-response-trailer-section-size")
@@ -279,6 +291,11 @@ def announced_length(request: HttpRequest) -> int | None:
         return content_length(request.headers)
     except ValueError as failure:
         raise Err(ErrorCode("HTTP-protocol-error")) from failure
+
+
+def check_size(count: int, max_bytes: float, error: str) -> None:
+    if count > max_bytes:
+        raise Err(ErrorCode(error, count))
 
 
 def check_count(headers: Collection[tuple[bytes, bytes]], error: str) -> None:

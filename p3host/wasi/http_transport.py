@@ -40,12 +40,13 @@ class HttpTransport:
         if not patterns:
             raise Err(ErrorCode("HTTP-request-denied"))
         anywhere = self.grant.private_addresses or any(pattern.names_host for pattern in patterns)
-        framing = await framing_of(request)
+        framing = await framing_of(request, self.grant.max_body_bytes)
         connection = await self.take_idle(origin)
         while True:
             if connection is None:
                 connection = await self.open(origin, anywhere, request.timeouts.connect)
-            exchange = Exchange(connection, request, framing, partial(self.release, origin))
+            release = partial(self.release, origin)
+            exchange = Exchange(connection, request, framing, self.grant.max_body_bytes, release)
             try:
                 return await exchange.run()
             except Err:
