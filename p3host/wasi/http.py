@@ -19,11 +19,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import anyio
 
 from ..errors import Err
 from .http_bodies import PlainReader
+from .http_fields import MAX_HELD, Allowance
 from .http_messages import (
     DnsErrorPayload,
     ErrorCode,
@@ -49,6 +51,10 @@ __all__ = [
 ]
 
 
+allowances: WeakKeyDictionary[object, Allowance] = WeakKeyDictionary()
+"""What the requests to one handler may hold together, as its guest can keep their headers for as long as it lives."""
+
+
 @asynccontextmanager
 async def handle(handler: Any, request: HttpRequest) -> AsyncIterator[HttpResponse]:
     """Has an instance's export `wasi:http/handler` (0.3) or `wasi:http/incoming-handler` (0.2) answer a request:
@@ -68,13 +74,16 @@ async def handle(handler: Any, request: HttpRequest) -> AsyncIterator[HttpRespon
     :raises Err: the component answered with an error or not at all, or its body failed while it was read; with an
         `ErrorCode`
     """
+    allowance = allowances.get(handler)
+    if allowance is None:
+        allowances[handler] = allowance = Allowance(MAX_HELD)
     if is_p2(handler):
         from .p2.http_serving import handle as handle_p2
 
-        async with handle_p2(handler.handle, request) as response:
+        async with handle_p2(handler.handle, request, allowance) as response:
             yield response
         return
-    given = Request.received(request)
+    given = Request.received(request, allowance)
     try:
         try:
             answer = await handler.handle(given)

@@ -15,6 +15,7 @@ from wasi_fakes import finish
 from p3host.errors import Err, Trap
 from p3host.values import Ok
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse
+from p3host.wasi.http_fields import Allowance
 from p3host.wasi.http_heads import Case
 from p3host.wasi.p2.http import (
     FutureIncomingResponse,
@@ -61,6 +62,10 @@ def outgoing_request(*headers: tuple[str, bytes], method: str = "post") -> Outgo
     request.set_scheme(Case("HTTP"))
     request.set_authority("example.com")
     return request
+
+
+def incoming_request(request: HttpRequest, background: TaskGroupBackground) -> IncomingRequest:
+    return IncomingRequest(request, background, Allowance())
 
 
 async def incoming_response(background: TaskGroupBackground, response: HttpResponse) -> IncomingResponse:

@@ -11,6 +11,7 @@ from http_p2_fakes import (
     TERMINATED,
     TaskGroupBackground,
     fields,
+    incoming_request,
     outgoing_request,
     read_all,
     refused,
@@ -25,7 +26,6 @@ from p3host.values import Ok
 from p3host.wasi.http import ErrorCode, HttpRequest
 from p3host.wasi.http_bodies import PlainReader
 from p3host.wasi.http_fields import MAX_FIELDS
-from p3host.wasi.p2.http import IncomingRequest
 from p3host.wasi.p2.http_bodies import CAPACITY, DROPPED, BodyError, IncomingBody, OutgoingBody, WrittenBody
 from p3host.wasi.p2.io import LastOperationFailed, poll
 
@@ -41,7 +41,7 @@ def code_of(failure: object) -> ErrorCode:
 
 
 def request_body(background: TaskGroupBackground, content: Any, *headers: Any, trailers: Any = None) -> IncomingBody:
-    return IncomingRequest(HttpRequest(body=content, headers=headers, trailers=trailers), background).consume()
+    return incoming_request(HttpRequest(body=content, headers=headers, trailers=trailers), background).consume()
 
 
 # Bodies that come
@@ -160,7 +160,9 @@ async def test_trailers_that_fail_are_told(trailers: Any, code: ErrorCode) -> No
 async def test_a_message_that_is_dropped_ends_its_body() -> None:
     async with running() as background:
         contents = [PlainBody(b"abc", None) for _ in range(5)]
-        unread, unused, read, cut, finished = (IncomingRequest(HttpRequest(body=body), background) for body in contents)
+        unread, unused, read, cut, finished = (
+            incoming_request(HttpRequest(body=body), background) for body in contents
+        )
         unread.close()
         unused.consume().close()
         body = read.consume()

@@ -60,9 +60,9 @@ class IncomingRequest(IncomingMessage):
 
     name = "incoming-request"
 
-    def __init__(self, request: HttpRequest, background: Background) -> None:
+    def __init__(self, request: HttpRequest, background: Background, allowance: Allowance) -> None:
         """:raises Err: its headers are malformed or too many; with an `ErrorCode`"""
-        super().__init__(*received_request(request, Fields, Allowance(MAX_HELD)), background)
+        super().__init__(*received_request(request, Fields, allowance), background)
         self.head = RequestHead()
         self.head.take_from(request)
 
