@@ -124,7 +124,13 @@ class Exchange:
         """Sends the head, and a short body with it. A task goes on with any other body."""
         request = self.request
         headers = [(b"host", (request.authority or "").removesuffix(":").encode()), *self.framing.headers]
-        headers += [(name.encode(), value) for name, value in end_to_end(request.headers)]
+        for name, value in end_to_end(request.headers):
+            match name.lower():
+                case "te":  # which is for the next server alone (RFC 9110, 10.1.4)
+                    headers.append((b"connection", b"te"))
+                case "expect" if not self.framing.has_content:
+                    continue
+            headers.append((name.encode(), value))
         try:
             head = h11.Request(method=request.method, target=request.path_with_query or "/", headers=headers)
         except h11.LocalProtocolError as failure:

@@ -98,7 +98,19 @@ async def test_headers_go_as_they_are_but_for_those_of_the_connection() -> None:
             (b"X-One", b"1"),
             (b"x-two", b"\xe4 2"),
             (b"X-One", b"3"),
-            (b"expect", b"100-continue"),
+        ]
+
+
+async def test_what_a_guest_may_ask_of_the_next_server_is_asked_of_it_alone() -> None:
+    headers = [("TE", b"trailers"), ("Expect", b"100-continue")]
+    async with serving(answering(OK)) as server:
+        await fetch(loopback(), server.request(method="POST", headers=headers, body=b"abc"))
+        assert server.requests[0].headers.raw_items() == [
+            (b"host", server.authority.encode()),
+            (b"content-length", b"3"),
+            (b"connection", b"te"),
+            (b"TE", b"trailers"),
+            (b"Expect", b"100-continue"),
         ]
 
 
