@@ -9,7 +9,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from ..errors import Err, P3HostError, ResponseAborted
-from ..wasi.http import HttpRequest, HttpResponse
+from ..wasi.http import HttpRequest, HttpResponse, RequestRefused
 from ..wasi.http_heads import has_content
 from .incoming import Incoming, Watchers
 from .messages import (
@@ -85,8 +85,10 @@ class Exchange:
         except Overloaded:
             seconds = max(1, round(self.pool.limits.waiting_seconds))
             await self.reply(OVERLOADED, headers=[(b"retry-after", b"%d" % seconds)])
+        except RequestRefused as error:
+            await self.reply(status_of(error))
         except Err as error:
-            await self.fail(status_of(error.value), f"it was answered with {error.value}", error)
+            await self.fail(status_of(error), f"it was answered with {error.value}", error)
         except (P3HostError, StartFailed, TypeError) as error:
             await self.fail(FAILED, f"{type(error).__name__}: {error}", error)
 

@@ -8,7 +8,8 @@ from http import HTTPStatus
 from typing import Any, TypeAlias
 from urllib.parse import quote, unquote_to_bytes
 
-from ..wasi.http import ErrorCode, HttpRequest, HttpResponse
+from ..errors import Err
+from ..wasi.http import HttpRequest, HttpResponse, RequestRefused
 from ..wasi.http_syntax import content_length, is_authority, is_method, is_scheme
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -21,7 +22,6 @@ PATH_CHARACTERS = "/-._~!$&'()*+,;=:@"
 UNFIT = re.compile(r"[\x00-\x20\x7f]")
 TRAILERS = "http.response.trailers"
 STATUS_OF_ERROR = {
-    "HTTP-protocol-error": 400,
     "HTTP-request-URI-invalid": 400,
     "HTTP-request-method-invalid": 400,
     "HTTP-request-denied": 403,
@@ -32,6 +32,9 @@ STATUS_OF_ERROR = {
     "HTTP-request-header-size": 431,
     "HTTP-request-trailer-section-size": 431,
     "HTTP-request-trailer-size": 431,
+    "destination-not-found": 500,
+    "destination-unavailable": 503,
+    "connection-limit-reached": 503,
     "DNS-timeout": 504,
     "connection-timeout": 504,
     "connection-read-timeout": 504,
@@ -40,8 +43,9 @@ STATUS_OF_ERROR = {
     "internal-error": 500,
     "configuration-error": 500,
 }
-"""The status for the errors by which handlers answer. What is not here is a failure of what is behind the component."""
-BAD_GATEWAY = 502
+"""The status for the errors by which handlers answer, as RFC 9209 recommends it. What is not here is a failure of what
+is behind the component."""
+BAD_REQUEST, BAD_GATEWAY = 400, 502
 
 
 class BadRequest(Exception):
@@ -144,5 +148,5 @@ def announces_trailers(headers: AsgiHeaders) -> bool:
     )
 
 
-def status_of(error: ErrorCode) -> int:
-    return STATUS_OF_ERROR.get(error.tag, BAD_GATEWAY)
+def status_of(error: Err) -> int:
+    return STATUS_OF_ERROR.get(error.value.tag, BAD_REQUEST if isinstance(error, RequestRefused) else BAD_GATEWAY)

@@ -34,6 +34,7 @@ from .http_messages import (
     HttpRequest,
     HttpResponse,
     HttpTimeouts,
+    RequestRefused,
     TlsAlertReceivedPayload,
 )
 from .p3.http import Request, Response
@@ -45,6 +46,7 @@ __all__ = [
     "HttpTimeouts",
     "HttpClient",
     "ErrorCode",
+    "RequestRefused",
     "DnsErrorPayload",
     "TlsAlertReceivedPayload",
     "FieldSizePayload",
@@ -68,11 +70,11 @@ async def handle(handler: Any, request: HttpRequest) -> AsyncIterator[HttpRespon
 
     A component of WASI 0.2 writes its response's body within the call: if the body was read to its end, or has no
     content, leaving the block waits for the end of that call, and raises what it has failed with, and else cancels it.
-    Such a component
-    takes up one request after the other.
+    Such a component takes up one request after the other.
 
     :raises Err: the component answered with an error or not at all, or its body failed while it was read; with an
         `ErrorCode`
+    :raises RequestRefused: no component was asked, as the request is not one
     """
     allowance = allowances.get(handler)
     if allowance is None:

@@ -353,11 +353,14 @@ async def test_a_body_that_becomes_too_large_while_it_is_answered_aborts_the_res
         ([], {"raw_path": b"*"}, 400),
     ],
 )
-async def test_a_malformed_request_is_refused(headers: Any, more: Any, status: int) -> None:
+async def test_a_malformed_request_is_refused(
+    headers: Any, more: Any, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     async with Application(answers()) as application:
         client = await Connection("GET", "/count", headers=headers, **more).run(application)
         assert (client.status, client.complete) == (status, True)
         assert (await Connection("GET", "/count").run(application)).status == 200  # the first one that it has seen
+    assert caplog.text == ""  # it is no failure
 
 
 # The application's life

@@ -10,7 +10,8 @@ from asgi_fakes import Connection
 
 from p3host.asgi import PoolLimits
 from p3host.asgi.messages import BadRequest, announces_trailers, headers_of, request_of, status_of
-from p3host.wasi.http import ErrorCode, HttpResponse
+from p3host.errors import Err
+from p3host.wasi.http import ErrorCode, HttpResponse, RequestRefused
 
 
 class Content:
@@ -148,7 +149,8 @@ def test_trailers_are_announced_unless_they_go_without_saying(headers: Any, anno
         ("HTTP-request-denied", 403),
         ("HTTP-request-body-size", 413),
         ("HTTP-request-header-section-size", 431),
-        ("HTTP-protocol-error", 400),
+        ("HTTP-protocol-error", 502),
+        ("destination-unavailable", 503),
         ("connection-timeout", 504),
         ("connection-refused", 502),
         ("HTTP-response-incomplete", 502),
@@ -156,7 +158,12 @@ def test_trailers_are_announced_unless_they_go_without_saying(headers: Any, anno
     ],
 )
 def test_an_error_code_has_its_status(code: str, status: int) -> None:
-    assert status_of(ErrorCode(code)) == status
+    assert status_of(Err(ErrorCode(code))) == status
+
+
+@pytest.mark.parametrize(("code", "status"), [("HTTP-protocol-error", 400), ("HTTP-request-header-section-size", 431)])
+def test_a_request_that_no_guest_was_asked_is_the_clients_fault(code: str, status: int) -> None:
+    assert status_of(RequestRefused(ErrorCode(code))) == status
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from p3host.wasi.http import (
     HttpRequest,
     HttpResponse,
     HttpTimeouts,
+    RequestRefused,
     handle,
 )
 from p3host.wasi.http_fields import MAX_BYTES, MAX_FIELDS, MAX_HELD, Allowance
@@ -421,7 +422,7 @@ async def test_a_handler_must_return_a_response_of_wasi_http() -> None:
     [([("a b", b"")], "HTTP-protocol-error"), ([("a", b"")] * (MAX_FIELDS + 1), "HTTP-request-header-section-size")],
 )
 async def test_a_malformed_request_never_reaches_the_component(headers: Any, code: str) -> None:
-    with pytest.raises(Err) as raised:
+    with pytest.raises(RequestRefused) as raised:
         async with handle(Handler(lambda request: pytest.fail("it was called")), HttpRequest(headers=headers)):
             pass
     assert raised.value.value.tag == code

@@ -61,7 +61,7 @@ class IncomingRequest(IncomingMessage):
     name = "incoming-request"
 
     def __init__(self, request: HttpRequest, background: Background, allowance: Allowance) -> None:
-        """:raises Err: its headers are malformed or too many; with an `ErrorCode`"""
+        """:raises RequestRefused: its headers are malformed or too many"""
         super().__init__(*received_request(request, Fields, allowance), background)
         self.head = RequestHead()
         self.head.take_from(request)

@@ -59,7 +59,7 @@ class Request(Message, RequestHead):
     def received(request: HttpRequest, allowance: Allowance) -> Request:
         """A request from outside.
 
-        :raises Err: its headers are malformed or too many; with an `ErrorCode`
+        :raises RequestRefused: its headers are malformed or too many
         """
         made = Request(*received_request(request, Fields, allowance))
         made.allowance = allowance
