@@ -132,11 +132,11 @@ def below(mounted: bytes, path: bytes) -> bytes:
 
 
 def headers_of(response: HttpResponse) -> AsgiHeaders:
-    """As ASGI has them: names in lower case. A response without content may not have a length of it."""
+    """As ASGI has them: names in lower case. A response without content may not have a length of it, and none may have
+    two dates: servers add their own to whatever there is."""
+    left_out = (b"date", b"content-length") if response.status == HTTPStatus.NO_CONTENT else (b"date",)
     headers = [(name.lower().encode("ascii"), value) for name, value in response.headers]
-    if response.status == HTTPStatus.NO_CONTENT:
-        headers = [(name, value) for name, value in headers if name != b"content-length"]
-    return headers
+    return [header for header in headers if header[0] not in left_out]
 
 
 def announces_trailers(headers: AsgiHeaders) -> bool:

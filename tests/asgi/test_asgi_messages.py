@@ -128,6 +128,10 @@ def test_a_response_without_content_tells_no_length_of_it(status: int, length: b
     assert headers_of(HttpResponse(status, headers=headers)) == [*expected, (b"x-a", b"1")]
 
 
+def test_the_date_is_the_servers_to_tell() -> None:
+    assert headers_of(HttpResponse(headers=[("Date", b"Thu, 01 Jan 1970 00:00:00 GMT"), ("a", b"1")])) == [(b"a", b"1")]
+
+
 @pytest.mark.parametrize(
     ("headers", "announced"),
     [
