@@ -125,10 +125,12 @@ class Fields(Charged):
         fields = cls()
         if allowance is not None:
             fields.allowance = allowance
+        lines: list[tuple[str, bytes]] = []
         for name, value in entries:
             if not is_token(name) or not FIELD_VALUE.fullmatch(value):
                 raise Err(ErrorCode("HTTP-protocol-error"))
-        fields.lines = [(name, bytes(value)) for name, value in end_to_end(entries)]
+            lines.append((name, bytes(value)))
+        fields.lines = end_to_end(lines)
         size = size_of(fields.lines)
         try:
             fields.account(len(fields.lines), size)

@@ -90,6 +90,9 @@ def request_target(method: str, path_with_query: str | None) -> str | None:
     return path if path.isascii() else quote(path, safe="".join(map(chr, range(128))))
 
 
+NO_NAMES = (b"keep-alive", b"close")  # of fields, in nearly every `connection`
+
+
 def end_to_end(entries: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
     """The fields that don't tell of the connection, neither as `FORBIDDEN` does nor because a `connection` among them
     names them (RFC 9110, 7.6.1)."""
@@ -99,7 +102,7 @@ def end_to_end(entries: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
         name = entry[0].lower()
         if name not in FORBIDDEN:
             kept.append(entry)
-        elif name == "connection":
+        elif name == "connection" and entry[1] not in NO_NAMES:
             options.update(option.strip(" \t").lower() for option in entry[1].decode("latin-1").split(","))
     return [entry for entry in kept if entry[0].lower() not in options] if options else kept
 
