@@ -26,8 +26,9 @@ from p3host.wasi.p2.http import (
     OutgoingResponse,
     ResponseOutparam,
 )
-from p3host.wasi.p2.http_bodies import IncomingBody
+from p3host.wasi.p2.http_bodies import BodyError, IncomingBody
 from p3host.wasi.p2.http_fields import Fields
+from p3host.wasi.p2.io import LastOperationFailed
 
 TERMINATED = ErrorCode("connection-terminated")
 
@@ -122,6 +123,14 @@ async def read_all(body: IncomingBody) -> tuple[bytes, object]:
         return data, error.value
     finally:
         stream.close()
+
+
+def code_of(failure: object) -> ErrorCode:
+    """The code of a stream's `last-operation-failed`."""
+    assert isinstance(failure, LastOperationFailed)
+    cause = failure.value.cause
+    assert isinstance(cause, BodyError)
+    return cause.code
 
 
 async def trailers_of(body: IncomingBody) -> Any:

@@ -10,6 +10,7 @@ from http_fakes import BROKEN, PlainBody, soon
 from http_p2_fakes import (
     TERMINATED,
     TaskGroupBackground,
+    code_of,
     fields,
     incoming_request,
     outgoing_request,
@@ -26,18 +27,10 @@ from p3host.values import Ok
 from p3host.wasi.http import ErrorCode, HttpRequest
 from p3host.wasi.http_bodies import PlainReader
 from p3host.wasi.http_fields import MAX_FIELDS
-from p3host.wasi.p2.http_bodies import CAPACITY, DROPPED, BodyError, IncomingBody, OutgoingBody, WrittenBody
-from p3host.wasi.p2.io import LastOperationFailed, poll
+from p3host.wasi.p2.http_bodies import CAPACITY, DROPPED, IncomingBody, OutgoingBody, WrittenBody
+from p3host.wasi.p2.io import poll
 
 pytestmark = pytest.mark.anyio
-
-
-def code_of(failure: object) -> ErrorCode:
-    """The code of a stream's `last-operation-failed`."""
-    assert isinstance(failure, LastOperationFailed)
-    cause = failure.value.cause
-    assert isinstance(cause, BodyError)
-    return cause.code
 
 
 def request_body(background: TaskGroupBackground, content: Any, *headers: Any, trailers: Any = None) -> IncomingBody:
