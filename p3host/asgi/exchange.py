@@ -20,7 +20,6 @@ from .messages import (
     Receive,
     Scope,
     Send,
-    announces_more,
     announces_trailers,
     headers_of,
     request_of,
@@ -30,7 +29,7 @@ from .pool import Overloaded, Pool, StartFailed
 
 logger = logging.getLogger("p3host.asgi")
 
-TOO_LARGE, FAILED, OVERLOADED, TIMED_OUT = 413, 500, 503, 504
+FAILED, TIMED_OUT, OVERLOADED = 500, 504, 503
 
 
 class ClientGone(Exception):
@@ -49,7 +48,7 @@ class Exchange:
         self.complete = False
         self.ending = False  # servers say that the client is gone when they have sent the end, too
         self.cancel_scope = anyio.CancelScope()
-        self.incoming = Incoming(receive, self.client_gone, pool.limits.request_bytes)
+        self.incoming = Incoming(receive, self.client_gone)
 
     async def run(self, watchers: Watchers, group: TaskGroup | None = None) -> None:
         """
@@ -62,9 +61,7 @@ class Exchange:
                     await self.answer(group)
             finally:
                 watchers.remove(self.incoming)
-            if self.cancel_scope.cancelled_caught and self.incoming.too_large:
-                await self.fail(TOO_LARGE, f"its body has more than {self.pool.limits.request_bytes} bytes")
-            elif self.cancel_scope.cancelled_caught and (self.ending or not self.incoming.gone):
+            if self.cancel_scope.cancelled_caught and (self.ending or not self.incoming.gone):
                 limit = self.pool.limits.request_seconds
                 await self.fail(TIMED_OUT, f"it was not answered within {limit} seconds")
         except ClientGone:
@@ -75,10 +72,6 @@ class Exchange:
             request = request_of(self.asgi_scope, self.incoming)
         except BadRequest as error:
             await self.reply(HTTPStatus.BAD_REQUEST, f"The request was not understood: {error}.")
-            return
-        most = self.pool.limits.request_bytes
-        if most is not None and announces_more(request, most):
-            await self.reply(TOO_LARGE)
             return
         try:
             await self.ask(request, group)
@@ -162,3 +155,13 @@ class Exchange:
         own = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
         await self.send_head(status, [*own, *(headers or ())])
         await self.put_last({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def refuse(self, status: int, reason: str) -> None:
+        """For a request that may not be answered, or not any more.
+
+        :raises ResponseAborted: a part of a response was sent
+        """
+        try:
+            await self.fail(status, reason)
+        except ClientGone:
+            pass

@@ -21,21 +21,18 @@ PATIENCE = 0.1  # seconds
 
 class Incoming:
     """The body, an async iterator of pieces. `on_gone` is called when the client goes away while someone listens: who
-    reads, or `watch`, which reads ahead a little, so that a body that nobody reads doesn't hide that. A client whose
-    body has more than `max_bytes` is not listened to any more, as if it were gone.
+    reads, or `watch`, which reads ahead a little, so that a body that nobody reads doesn't hide that.
 
     One task at a time calls `receive`.
     """
 
-    def __init__(self, receive: Receive, on_gone: Callable[[], None], max_bytes: int | None) -> None:
+    def __init__(self, receive: Receive, on_gone: Callable[[], None]) -> None:
         self.receive = receive
         self.on_gone = on_gone
-        self.left = max_bytes
         self.pieces: deque[bytes] = deque()
         self.held = 0  # bytes in `pieces`
         self.whole = False
         self.gone = False
-        self.too_large = False
         self.receiving = False
         self.changed: anyio.Event | None = None
         self.watching: TaskHandle[None, Any] | None = None
@@ -84,12 +81,6 @@ class Incoming:
     def take(self, message: Message) -> None:
         if message["type"] == "http.request":
             piece = message.get("body", b"")
-            if self.left is not None:
-                self.left -= len(piece)
-                if self.left < 0:
-                    self.too_large = self.gone = True
-                    self.on_gone()
-                    return
             if piece:
                 self.pieces.append(piece)
                 self.held += len(piece)

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ..errors import Err
 from ..wasi.http import HttpRequest, HttpResponse, RequestRefused
-from ..wasi.http_syntax import content_length, is_authority, is_method, is_scheme
+from ..wasi.http_syntax import is_authority, is_method, is_scheme
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -81,15 +81,6 @@ def request_of(scope: Scope, content: AsyncIterable[bytes]) -> HttpRequest:
         headers=headers,
         body=content if may_have_body else b"",
     )
-
-
-def announces_more(request: HttpRequest, max_bytes: int) -> bool:
-    """Whether the body is going to be larger, as far as the headers tell."""
-    try:
-        length = content_length(request.headers)
-    except ValueError:  # which is for others to refuse
-        return False
-    return length is not None and length > max_bytes
 
 
 def authority_of(scope: Scope, host: bytes | None) -> str | None:
