@@ -1,4 +1,4 @@
-"""Whatever a guest makes of a request, it is refused or one well-formed request goes over the wire."""
+"""Whatever a guest makes of a request, it is refused or one well-formed request goes over the wire, and it is told."""
 
 from __future__ import annotations
 
@@ -39,17 +39,16 @@ class Guest:
             self.attempt(fields.append, name, self.random.choice([self.text().encode(), *VALUES]))
         return fields
 
-    def request(self, authority: str) -> Request:
+    def request(self, authority: str) -> tuple[Request, Any]:
         contents = self.random.choice([None, GuestStream([]), GuestStream([b"abc"]), GuestStream([b"a", b"bc"])])
         trailers = resolved(self.random.choice([None, self.fields()]))
         request, sent = guest_request(contents=contents, trailers=trailers)
-        sent.close()
         request.headers = self.fields().frozen()
         self.attempt(request.set_method, Case("other", self.random.choice([self.text(), "GET", "POST", "HEAD", "get"])))
         self.attempt(request.set_path_with_query, self.random.choice(["/", "?"]) + self.text())
         self.attempt(request.set_authority, self.text())
         request.set_authority(authority)
-        return request
+        return request, sent
 
     def attempt(self, function: Any, *arguments: Any) -> None:
         try:
@@ -94,13 +93,18 @@ async def test_what_a_guest_makes_of_a_request_is_one_request_or_none(seed: int)
     guest = Guest(seed)
     async with serving(script) as server:
         for _ in range(REQUESTS):
-            try:
-                with anyio.fail_after(20):
-                    response = await Client(http).send(guest.request(server.authority))
+            request, sent = guest.request(server.authority)
+            with anyio.fail_after(20):
+                try:
+                    response = await Client(http).send(request)
                     await response.body.aclose()
-                answered += 1
-            except Err:
-                refused += 1
+                    answered += 1
+                except Err:
+                    refused += 1
+                try:
+                    await sent
+                except Err:
+                    pass
         await close_idle(http)
     assert answered > REQUESTS / 10
     assert refused > REQUESTS / 10
