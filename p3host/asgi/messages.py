@@ -19,6 +19,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 PATH_CHARACTERS = "/-._~!$&'()*+,;=:@"
+ABSOLUTE = re.compile(rb"https?://(?P<host>[^/]*)", re.IGNORECASE)  # what a target may begin with (RFC 9112, 3.2.2)
 UNFIT = re.compile(r"[\x00-\x20\x7f]")
 TRAILERS = "http.response.trailers"
 STATUS_OF_ERROR = {
@@ -70,6 +71,10 @@ def request_of(scope: Scope, content: AsyncIterable[bytes]) -> HttpRequest:
         headers.append((name.decode("latin-1"), value))
     if host is None and scope["http_version"] == "1.1":
         raise BadRequest("it names no host")
+    path = raw_path_of(scope)
+    absolute = ABSOLUTE.match(path)
+    if absolute is not None:  # then the header doesn't count
+        host, path = absolute["host"], path[absolute.end() :] or b"/"
     method, scheme = scope["method"], scope.get("scheme") or "http"
     if not is_method(method) or not is_scheme(scheme):
         raise BadRequest("its method or scheme is malformed")
@@ -77,7 +82,7 @@ def request_of(scope: Scope, content: AsyncIterable[bytes]) -> HttpRequest:
         method=method,
         scheme=scheme,
         authority=authority_of(scope, host),
-        path_with_query=path_of(scope, method),
+        path_with_query=path_of(scope, path, method),
         headers=headers,
         body=content if may_have_body else b"",
     )
@@ -96,10 +101,14 @@ def authority_of(scope: Scope, host: bytes | None) -> str | None:
     return f"{name}:{server[1]}"
 
 
-def path_of(scope: Scope, method: str) -> str:
-    """The path as the client wrote it, below the path at which the application is mounted."""
+def raw_path_of(scope: Scope) -> bytes:
+    """The path as the client wrote it, as far as that is known."""
     raw: bytes | None = scope.get("raw_path")
-    raw = quote(scope["path"], safe=PATH_CHARACTERS).encode() if raw is None else raw.partition(b"?")[0]
+    return quote(scope["path"], safe=PATH_CHARACTERS).encode() if raw is None else raw.partition(b"?")[0]
+
+
+def path_of(scope: Scope, raw: bytes, method: str) -> str:
+    """The path below the one at which the application is mounted, with the query."""
     if mounted := (scope.get("root_path") or "").rstrip("/"):
         raw = below(mounted.encode(), raw)
     path = raw.decode("latin-1")

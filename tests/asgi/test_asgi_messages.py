@@ -76,8 +76,25 @@ def test_the_authority_is_the_host_or_the_server(headers: Any, server: Any, auth
 
 
 @pytest.mark.parametrize(
+    ("raw", "authority", "path"),
+    [
+        (b"http://b.test:81/a?x=1", "b.test:81", "/a?x=1"),
+        (b"HTTPS://b.test/", "b.test", "/"),
+        (b"http://b.test", "b.test", "/"),
+        (b"/http://b.test/", "a.test", "/http://b.test/"),
+    ],
+)
+def test_a_target_that_names_a_host_counts_more_than_the_header(raw: bytes, authority: str, path: str) -> None:
+    target = {"raw_path": raw.partition(b"?")[0], "query_string": raw.partition(b"?")[2]}
+    request = request_of(scope(headers=[(b"host", b"a.test")], **target), CONTENT)
+    assert (request.authority, request.path_with_query) == (authority, path)
+
+
+@pytest.mark.parametrize(
     "given",
     [
+        {"raw_path": b"http://user@a.test/"},
+        {"raw_path": b"ftp://a.test/"},
         {"headers": []},
         {"headers": [(b"host", b"a.test"), (b"host", b"b.test")]},
         {"headers": [(b"host", b"a.test"), (b"host", b"a.test")]},
