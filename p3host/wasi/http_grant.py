@@ -34,9 +34,10 @@ class Http:
     Certificates are verified by those that the system trusts, unless an `ssl_context` says otherwise (which should not
     have `OP_IGNORE_UNEXPECTED_EOF`: a response without a length that is cut off would pass for whole). At most
     `max_connections` are open at once (`connection-limit-reached`). One that is not used any more is kept for half a
-    minute, for the next request to the same server. Bodies of requests and responses that have more than
-    `max_body_bytes` fail (`HTTP-request-body-size`, `HTTP-response-body-size`); they may be of any size unless it is
-    given, as no more of them is kept than is on its way.
+    minute, for the next request to the same server, by whichever guest; `aclose` closes these at once. Bodies of
+    requests and responses that have more than `max_body_bytes` fail (`HTTP-request-body-size`,
+    `HTTP-response-body-size`); they may be of any size unless it is given, as no more of them is kept than is on its
+    way.
 
     :raises LinkError: naming each pattern that is none
     :raises TypeError: a string in place of a sequence of strings
@@ -68,6 +69,12 @@ class Http:
     async def send(self, request: HttpRequest) -> HttpResponse:
         """As `HttpClient.send`."""
         return await self.transport_of_loop().send(request)
+
+    async def aclose(self) -> None:
+        """Closes the connections of this event loop that wait for another request. There may be new ones afterwards."""
+        transport = self.transport.get(None)
+        if transport is not None:
+            await transport.close_idle()
 
     def transport_of_loop(self) -> HttpTransport:
         transport = self.transport.get(None)

@@ -69,6 +69,10 @@ class HttpTransport:
     def forget(self) -> None:
         self.count -= 1
 
+    async def close_idle(self) -> None:
+        for idle in list(self.idle):
+            await idle.aclose()
+
     async def take_idle(self, origin: Origin) -> Connection | None:
         for idle in reversed([idle for idle in self.idle if idle.origin == origin]):
             if (connection := await idle.take()) is not None:

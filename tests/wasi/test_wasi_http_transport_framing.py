@@ -9,7 +9,7 @@ import anyio
 import h11
 import pytest
 from http_fakes import Err, Fields, GuestStream, guest_request, resolved
-from http_servers import ServedConnection, close_idle, loopback, serving
+from http_servers import ServedConnection, loopback, serving
 
 from p3host.wasi.http_heads import Case
 from p3host.wasi.p3.http import Client, Request
@@ -105,6 +105,6 @@ async def test_what_a_guest_makes_of_a_request_is_one_request_or_none(seed: int)
                     await sent
                 except Err:
                     pass
-        await close_idle(http)
+        await http.aclose()
     assert answered > REQUESTS / 10
     assert refused > REQUESTS / 10

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import anyio.to_thread
 import pytest
-from http_servers import answering, close_idle, counted, failure, fetch, serving
+from http_servers import answering, counted, failure, fetch, serving
 
 from p3host.errors import LinkError
 from p3host.wasi import Http, Wasi, http_connect
@@ -277,7 +277,7 @@ async def test_a_host_that_is_named_may_be_anywhere(
         response, _ = await fetch(http, get(authority))
         assert response.status == 200
         assert server.requests[0].headers[0] == (b"host", authority.encode())
-        await close_idle(http)
+        await http.aclose()
 
 
 async def test_what_is_connected_to_is_what_was_checked(
@@ -319,7 +319,7 @@ async def test_the_next_address_is_tried_when_one_is_slow(
     async with serving(answering(EMPTY)) as server:
         response, _ = await fetch(http, get(f"api.test:{server.port}"))
         assert (response.status, slow) == (200, 2)
-        await close_idle(http)
+        await http.aclose()
 
 
 async def test_the_next_address_is_tried_when_one_refuses(names: Callable[..., Names]) -> None:
@@ -328,7 +328,7 @@ async def test_the_next_address_is_tried_when_one_refuses(names: Callable[..., N
     async with serving(answering(EMPTY)) as server:
         response, _ = await fetch(http, get(f"api.test:{server.port}"))
         assert response.status == 200
-        await close_idle(http)
+        await http.aclose()
 
 
 async def test_all_addresses_that_refuse_are_a_refusal(names: Callable[..., Names]) -> None:
@@ -383,4 +383,4 @@ async def test_ipv6() -> None:
     async with serving(answering(EMPTY), host="::1") as server:
         response, _ = await fetch(http, server.request())
         assert response.status == 200
-        await close_idle(http)
+        await http.aclose()

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from anyio.abc import ByteReceiveStream
-from http_servers import ServedConnection, answering, close_idle, counted, failure, fetch, loopback, serving
+from http_servers import ServedConnection, answering, counted, failure, fetch, loopback, serving
 
 from p3host.wasi.http import ErrorCode
 
@@ -50,7 +50,7 @@ async def test_a_large_upload(headers: Any, peak: Callable[[], int]) -> None:
         with anyio.fail_after(SECONDS):
             response = await http.send(server.request(method="POST", headers=headers, body=pieces()))
             assert await response.read() == b""
-        await close_idle(http)
+        await http.aclose()
     assert peak() < ROOM
 
 
@@ -74,7 +74,7 @@ async def test_a_large_download(chunked: bool, peak: Callable[[], int]) -> None:
             async for piece in response.body:
                 received += len(piece)
         assert received == SIZE
-        await close_idle(http)
+        await http.aclose()
     assert peak() < ROOM
 
 
@@ -148,7 +148,7 @@ async def test_a_request_is_as_large_as_allowed(content: Any, trailers: Any, siz
         request = server.request(method="POST", body=content(size), trailers=trailers or None)
         if size <= 10:
             assert (await fetch(http, request))[0].status == 204
-            await close_idle(http)
+            await http.aclose()
         else:
             assert await failure(http.send(request)) == ErrorCode("HTTP-request-body-size", size)
         await server.all_closed()
@@ -173,7 +173,7 @@ async def test_a_response_is_as_large_as_allowed(chunked: bool, size: int) -> No
         response = await http.send(server.request())
         if size <= 10:
             assert await response.read() == b"a" * size
-            await close_idle(http)
+            await http.aclose()
         else:
             assert await failure(response.read()) == ErrorCode("HTTP-response-body-size", size)
         await server.all_closed()
@@ -185,4 +185,4 @@ async def test_a_response_without_content_may_announce_any_length() -> None:
     async with serving(answering(b"HTTP/1.1 200 OK\r\ncontent-length: 11\r\n\r\n")) as server:
         response, body = await fetch(http, server.request(method="HEAD"))
         assert (response.status, body) == (200, b"")
-        await close_idle(http)
+        await http.aclose()
