@@ -59,6 +59,7 @@ def request_of(scope: Scope, content: AsyncIterable[bytes]) -> HttpRequest:
     :raises BadRequest: it is malformed
     """
     host: bytes | None = None
+    chunked = has_length = False
     may_have_body = scope["http_version"][:1] != "1"  # later versions need not announce a body
     headers = []
     for name, value in scope["headers"]:
@@ -66,11 +67,16 @@ def request_of(scope: Scope, content: AsyncIterable[bytes]) -> HttpRequest:
             if host is not None:
                 raise BadRequest("it has several hosts")
             host = value
-        elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-            may_have_body = True
+        elif name == b"transfer-encoding":
+            chunked = may_have_body = True
+        elif name == b"content-length":
+            has_length = True
+            may_have_body = may_have_body or value != b"0"
         headers.append((name.decode("latin-1"), value))
     if host is None and scope["http_version"] == "1.1":
         raise BadRequest("it names no host")
+    if chunked and has_length:  # one of the two is a lie (RFC 9112, 6.3)
+        raise BadRequest("its length is told in two ways")
     path = raw_path_of(scope)
     absolute = ABSOLUTE.match(path)
     if absolute is not None:  # then the header doesn't count

@@ -100,6 +100,7 @@ def test_a_target_that_names_a_host_counts_more_than_the_header(raw: bytes, auth
         {"headers": [(b"host", b"a.test"), (b"host", b"a.test")]},
         {"headers": [(b"host", b"a.test/b")]},
         {"headers": [(b"host", b"user@a.test")]},
+        {"headers": [(b"host", b"a.test"), (b"content-length", b"3"), (b"transfer-encoding", b"chunked")]},
         {"method": "GE T"},
         {"method": ""},
         {"scheme": "1http"},
