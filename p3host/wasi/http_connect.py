@@ -15,7 +15,9 @@ from .byte_streams import PIECE
 from .http_messages import OUTSIDE_FAILURES, ErrorCode, TlsAlertReceivedPayload, error_code
 from .http_patterns import Origin, is_public
 from .name_lookup import Lookup
+from .network import Network
 
+ANY_NAME = Network(lookup=["*"])
 MAX_ADDRESSES = 8  # of one name, that are tried
 HEAD_START = 0.25  # seconds that an address has before the next one is tried too
 
@@ -50,7 +52,7 @@ async def resolve(host: str) -> Sequence[IpAddress]:
     """The addresses of a host that a pattern has named."""
     unknown = ErrorCode("DNS-error")
     try:
-        lookup = Lookup(lambda name: True, host)
+        lookup = Lookup(ANY_NAME, host)
     except Err as failure:
         raise Err(unknown) from failure
     await lookup.wait()

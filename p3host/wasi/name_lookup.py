@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address, ip_address
 from threading import Thread
 
@@ -12,7 +12,7 @@ from anyio.lowlevel import RunVar, current_token
 
 from ..errors import Err
 from .addresses import IpAddress
-from .network import MAX_NAME, is_host_name
+from .network import MAX_NAME, Network, is_host_name
 
 WORKER_THREADS = 8
 
@@ -64,13 +64,12 @@ def ascii_name(name: str) -> str:
 
 
 class Lookup:
-    """A lookup that goes on, once it has begun, whether anyone waits for it or not. `allows` tells whether a name, in
-    lower case and ASCII, may be looked up; addresses always may, as nobody is asked.
+    """A lookup that goes on, once it has begun, whether anyone waits for it or not.
 
     :raises Err: `invalid-argument` or `access-denied`; no lookup begins then
     """
 
-    def __init__(self, allows: Callable[[str], bool], name: str) -> None:
+    def __init__(self, network: Network, name: str) -> None:
         self.answer: Sequence[IpAddress] | Exception | None = None
         self.ended = anyio.Event()
         self.beginning = anyio.Lock()
@@ -80,7 +79,7 @@ class Lookup:
             self.end([address])
             return
         self.name = ascii_name(name)
-        if not allows(self.name):
+        if not network.allows_lookup(self.name):
             raise Err("access-denied")
         try:
             limiter = thread_limiter()

@@ -66,7 +66,7 @@ class NameLookup:
         self.network = sockets.network
 
     def resolve_addresses(self, network: object, name: str) -> ResolveAddressStream:
-        return ResolveAddressStream(Lookup(self.network.allows_lookup, name))
+        return ResolveAddressStream(Lookup(self.network, name))
 
     ResolveAddressStream = ResolveAddressStream
 

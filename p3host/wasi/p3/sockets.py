@@ -284,7 +284,7 @@ class NameLookup:
         self.network = sockets.network
 
     def resolve_addresses(self, name: str) -> MaybeLater[list[object]]:
-        return self.resolve_later(Lookup(self.network.allows_lookup, name))
+        return self.resolve_later(Lookup(self.network, name))
 
     async def resolve_later(self, lookup: Lookup) -> list[object]:
         await lookup.wait()
