@@ -66,7 +66,8 @@ async def handle(handler: Any, request: HttpRequest) -> AsyncIterator[HttpRespon
 
     The request's body is read as the component asks for it, also while the response's is read. Leaving the block ends
     both; when it is left without an exception, a response whose body was read to its end counts as transmitted, and so
-    does one that has no content by its nature: that of a HEAD request, and those of status 204 and 304.
+    does one that has no content by its nature: that of a HEAD request, and those of status 204 and 304, whose bodies
+    are empty whatever the component gives them.
 
     A component of WASI 0.2 writes its response's body within the call: if the body was read to its end, or has no
     content, leaving the block waits for the end of that call, and raises what it has failed with, and else cancels it.

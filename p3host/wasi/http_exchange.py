@@ -97,11 +97,11 @@ def sent_response(status: int, headers: Fields, method: str, reader: PlainReader
 
     :raises Err: it is not fit to be sent; with an `ErrorCode`
     """
-    if has_content(method, status):
-        hold_to_length(reader.body, headers)
-    else:
+    if not has_content(method, status):
         announced_length(headers)  # is none of its own content, but has to be one
         reader.may_be_left = True
+        return HttpResponse(status=status, headers=headers.sent())
+    hold_to_length(reader.body, headers)
     return HttpResponse(status=status, headers=headers.sent(), body=reader, trailers=Trailers(reader))
 
 

@@ -219,7 +219,7 @@ async def test_a_response_without_content_is_transmitted_whatever_its_body_would
     made, sent = guest_response(contents=contents, trailers=trailers)
     made.set_status_code(status)
     async with handle(Handler(lambda request: made), HttpRequest(method=method)) as response:
-        assert response.status == status
+        assert (response.status, await response.read(), await response.read_trailers()) == (status, b"", None)
     assert contents.closed
     assert trailers.closed
     await sent
