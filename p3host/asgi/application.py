@@ -127,8 +127,8 @@ class Application:
             await receive()
             async with self:
                 await send({"type": "lifespan.startup.complete"})
-                await receive()
                 stage = "shutdown"
+                await receive()
         except Exception as error:
             await send({"type": f"lifespan.{stage}.failed", "message": f"{type(error).__name__}: {error}"})
         else:

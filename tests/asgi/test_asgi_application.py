@@ -14,6 +14,7 @@ from asgi_guests import ANSWERS, answers
 
 from p3host import Component, DecodeError, LinkError, MachineLimits, Trap
 from p3host.asgi import Application, PoolLimits, ResponseAborted
+from p3host.serving.observed import Observed
 from p3host.wasi.http import HttpRequest, HttpResponse
 
 pytestmark = pytest.mark.virtual_time
@@ -408,6 +409,44 @@ async def test_an_instance_that_can_not_be_started_fails_the_servers_start() -> 
         await application({"type": "lifespan"}, lifespan.receive, lifespan.send)
     assert [message["type"] for message in lifespan.sent] == ["lifespan.startup.failed"]
     assert "memory" in lifespan.sent[0]["message"]
+
+
+class Unending(Application):
+    async def __aexit__(self, *arguments: Any) -> None:
+        await super().__aexit__(*arguments)
+        raise Trap("an instance can't be ended")
+
+
+def as_it_is(application: Application) -> Any:
+    return application
+
+
+def as_it_is_served(application: Application) -> Any:
+    return Observed(application, lambda: None, log=False, metrics=None)
+
+
+@pytest.mark.parametrize("wrap", [as_it_is, as_it_is_served])
+async def test_instances_that_can_not_be_ended_fail_the_servers_shutdown(wrap: Any) -> None:
+    lifespan = Lifespan()
+    lifespan.over.set()
+    with anyio.fail_after(SECONDS):
+        await wrap(Unending(answers()))({"type": "lifespan"}, lifespan.receive, lifespan.send)
+    assert [message["type"] for message in lifespan.sent] == ["lifespan.startup.complete", "lifespan.shutdown.failed"]
+
+
+@pytest.mark.parametrize("wrap", [as_it_is, as_it_is_served])
+async def test_a_failure_while_the_server_runs_is_none_of_its_start(wrap: Any) -> None:
+    lifespan = Lifespan()
+    application = wrap(Application(answers()))
+
+    async def receive() -> Any:
+        if len(lifespan.to_give) == 1:
+            raise ConnectionError("the server is gone")
+        return await lifespan.receive()
+
+    with anyio.fail_after(SECONDS):
+        await application({"type": "lifespan"}, receive, lifespan.send)
+    assert [message["type"] for message in lifespan.sent] == ["lifespan.startup.complete", "lifespan.shutdown.failed"]
 
 
 async def test_without_a_lifespan_each_request_has_an_instance_of_its_own() -> None:
