@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
+LARGEST_SIZE = (1 << 64) - 1  # that an error can tell
 LONGEST = 65536  # characters of a part of the target, or of a method
 
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -116,6 +117,6 @@ def content_length(entries: Iterable[tuple[str, bytes]]) -> int | None:
     if not values:
         return None
     (value,) = values
-    if not (value.isdigit() and len(value) <= 20):
+    if not (value.isdigit() and len(value) <= 20 and int(value) <= LARGEST_SIZE):
         raise ValueError(f"no content-length: {value!r}")
     return int(value)

@@ -342,13 +342,28 @@ def test_targets_stay_with_the_authority(method: str, path: str | None, target: 
     assert request_target(method, path) == target
 
 
-@pytest.mark.parametrize(("values", "length"), [([], None), ([b"0"], 0), ([b" 12\t"], 12), ([b"0" * 19 + b"1"], 1)])
+@pytest.mark.parametrize(
+    ("values", "length"),
+    [([], None), ([b"0"], 0), ([b" 12\t"], 12), ([b"0" * 19 + b"1"], 1), ([b"18446744073709551615"], 2**64 - 1)],
+)
 def test_content_length(values: list[bytes], length: int | None) -> None:
     assert content_length([("Content-Length", value) for value in values]) == length
 
 
 @pytest.mark.parametrize(
-    "values", [[b""], [b"-1"], [b"+1"], [b"1_0"], [b"5", b"6"], [b"5", b"5"], [b"5, 5"], [b"1" * 21], [b"\xb2"]]
+    "values",
+    [
+        [b""],
+        [b"-1"],
+        [b"+1"],
+        [b"1_0"],
+        [b"5", b"6"],
+        [b"5", b"5"],
+        [b"18446744073709551616"],
+        [b"5, 5"],
+        [b"1" * 21],
+        [b"\xb2"],
+    ],
 )
 def test_what_is_no_content_length(values: list[bytes]) -> None:
     with pytest.raises(ValueError, match=r"content-length|too many values"):
