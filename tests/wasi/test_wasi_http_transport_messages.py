@@ -373,6 +373,13 @@ async def test_a_guests_get_holds_no_connection_before_it_is_known_whether_it_ha
         ("http", "x:0"),
         ("http", "x y"),
         ("http", "[g]"),
+        ("http", "[fe80::1%25lo]"),
+        ("http", "[::1%lo]"),
+        ("http", "[v1.a]"),
+        ("http", "[1.2.3.4]"),
+        ("http", "b\u00fccher.test"),
+        ("http", "x\r\n"),
+        ("http", "x:65536"),
     ],
 )
 async def test_what_is_no_url_is_refused(scheme: Any, authority: Any) -> None:
