@@ -309,6 +309,7 @@ POOL_OPTIONS = (
     ("requests_per_instance", 1000, "Requests after which an instance is not used again."),
     ("idle_seconds", 60.0, "Seconds without a request after which an instance is given up."),
     ("request_seconds", 300.0, "Seconds within which a request has to be answered, to the end of the response."),
+    ("request_bytes", None, "Bytes of a request's body at most; a larger one gets 413. Left out, any number."),
     ("waiting_requests", 512, "Requests that may wait when all instances are busy; others get 503."),
     ("waiting_seconds", 10.0, "Seconds after which one that waits gets 503."),
 )
@@ -317,7 +318,7 @@ POOL_OPTIONS = (
 
 def pool_options(function: Callable[..., None]) -> Callable[..., None]:
     for name, default, text in reversed(POOL_OPTIONS):
-        kind = click.IntRange(min=0) if isinstance(default, int) else click.FloatRange(min=0)
+        kind = click.FloatRange(min=0) if isinstance(default, float) else click.IntRange(min=0)
         option = f"--{name.replace('_', '-')}"
         function = click.option(option, type=kind, default=default, show_default=True, help=text)(function)
     return function

@@ -255,6 +255,7 @@ class PlainReader(ByteReceiveStream):
         self.fields: Fields | None = None
         self.whole = False
         self.accepted = False
+        self.may_be_left = False  # the message is transmitted without its content, as the answer to HEAD is
         self.peeked: bytes | None = None  # read, and not yet received
 
     async def has_content(self) -> bool:
@@ -298,9 +299,9 @@ class PlainReader(ByteReceiveStream):
             self.body.transmission.fail(error_code(failure))
 
     def accept(self) -> None:
-        """The receiver has taken the message: it is transmitted once its body has been read."""
+        """The receiver has taken the message: it is transmitted once its body has been read, if there may be one."""
         self.accepted = True
-        if self.whole:
+        if self.whole or self.may_be_left:
             self.body.transmission.succeed()
 
     async def aclose(self) -> None:
@@ -323,4 +324,4 @@ class Trailers:
         yield from self.reader.ended.__await__()
         if self.reader.failure is not None:
             raise self.reader.failure
-        return None if self.reader.fields is None else self.reader.fields.sent()
+        return None if self.reader.fields is None else self.reader.fields.sent_as_trailers()

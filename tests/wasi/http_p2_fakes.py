@@ -15,6 +15,7 @@ from wasi_fakes import finish
 from p3host.errors import Err, Trap
 from p3host.values import Ok
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse
+from p3host.wasi.http_fields import Allowance
 from p3host.wasi.http_heads import Case
 from p3host.wasi.p2.http import (
     FutureIncomingResponse,
@@ -25,8 +26,9 @@ from p3host.wasi.p2.http import (
     OutgoingResponse,
     ResponseOutparam,
 )
-from p3host.wasi.p2.http_bodies import IncomingBody
+from p3host.wasi.p2.http_bodies import BodyError, IncomingBody
 from p3host.wasi.p2.http_fields import Fields
+from p3host.wasi.p2.io import LastOperationFailed
 
 TERMINATED = ErrorCode("connection-terminated")
 
@@ -61,6 +63,10 @@ def outgoing_request(*headers: tuple[str, bytes], method: str = "post") -> Outgo
     request.set_scheme(Case("HTTP"))
     request.set_authority("example.com")
     return request
+
+
+def incoming_request(request: HttpRequest, background: TaskGroupBackground) -> IncomingRequest:
+    return IncomingRequest(request, background, Allowance())
 
 
 async def incoming_response(background: TaskGroupBackground, response: HttpResponse) -> IncomingResponse:
@@ -117,6 +123,14 @@ async def read_all(body: IncomingBody) -> tuple[bytes, object]:
         return data, error.value
     finally:
         stream.close()
+
+
+def code_of(failure: object) -> ErrorCode:
+    """The code of a stream's `last-operation-failed`."""
+    assert isinstance(failure, LastOperationFailed)
+    cause = failure.value.cause
+    assert isinstance(cause, BodyError)
+    return cause.code
 
 
 async def trailers_of(body: IncomingBody) -> Any:

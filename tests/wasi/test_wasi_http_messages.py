@@ -22,9 +22,10 @@ from p3host.wasi.http import (
     HttpRequest,
     HttpResponse,
     HttpTimeouts,
+    RequestRefused,
     handle,
 )
-from p3host.wasi.http_fields import MAX_FIELDS, MAX_HELD, Allowance
+from p3host.wasi.http_fields import MAX_BYTES, MAX_FIELDS, MAX_HELD, Allowance
 from p3host.wasi.http_heads import Case, RequestOptions
 from p3host.wasi.http_messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES, error_code
 from p3host.wasi.p3.http import Client, Request, Response
@@ -153,14 +154,30 @@ async def test_the_memory_of_an_instances_requests_is_limited() -> None:
     first.set_scheme(Case("other", "s" * 17))
 
 
-async def test_a_request_from_outside_brings_its_own_allowance() -> None:
-    request = Request.received(HttpRequest(headers=[("a", b"1")]))
-    left = request.allowance.left
-    assert left < MAX_HELD
-    request.set_authority("example.com")
-    copy = request.get_headers().clone()
-    assert request.allowance.left < left - len("example.com") - len("a1")
-    assert copy.allowance is request.allowance
+async def test_requests_to_one_handler_share_an_allowance() -> None:
+    """So a guest that keeps what it gets with each of them can't have more and more."""
+    kept: list[Any] = []
+
+    def answer(request: Request) -> Response:
+        headers = request.get_headers().clone()
+        headers.append("b", bytes(MAX_BYTES // 2).replace(b"\0", b"b"))
+        kept.append(headers)
+        return empty_response()
+
+    handler, other = Handler(answer), Handler(answer)
+    for _ in range(10):
+        async with handle(handler, HttpRequest(headers=[("a", b"1")])):
+            pass
+    left = kept[0].allowance.left
+    assert left < MAX_HELD - 10 * MAX_BYTES // 2
+    async with handle(other, HttpRequest(headers=[("a", b"1")])):
+        pass
+    assert kept[-1].allowance.left > left
+    kept[0].allowance.left = 0
+    with pytest.raises(Err) as raised:
+        async with handle(handler, HttpRequest(headers=[("a", b"1")])):
+            pass
+    assert raised.value.value == ErrorCode("HTTP-request-header-section-size", 2)
 
 
 OPTIONS = ["connect_timeout", "first_byte_timeout", "between_bytes_timeout"]
@@ -405,7 +422,7 @@ async def test_a_handler_must_return_a_response_of_wasi_http() -> None:
     [([("a b", b"")], "HTTP-protocol-error"), ([("a", b"")] * (MAX_FIELDS + 1), "HTTP-request-header-section-size")],
 )
 async def test_a_malformed_request_never_reaches_the_component(headers: Any, code: str) -> None:
-    with pytest.raises(Err) as raised:
+    with pytest.raises(RequestRefused) as raised:
         async with handle(Handler(lambda request: pytest.fail("it was called")), HttpRequest(headers=headers)):
             pass
     assert raised.value.value.tag == code

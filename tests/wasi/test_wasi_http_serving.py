@@ -210,6 +210,43 @@ async def test_a_response_to_head_may_announce_the_length_of_what_is_not_there()
     await sent
 
 
+WITHOUT_CONTENT = [("HEAD", 200), ("GET", 204), ("GET", 304)]
+
+
+@pytest.mark.parametrize(("method", "status"), WITHOUT_CONTENT)
+async def test_a_response_without_content_is_transmitted_whatever_its_body_would_be(method: str, status: int) -> None:
+    contents, trailers = OpenStream([b"abc"]), GuestFuture()
+    made, sent = guest_response(contents=contents, trailers=trailers)
+    made.set_status_code(status)
+    async with handle(Handler(lambda request: made), HttpRequest(method=method)) as response:
+        assert (response.status, await response.read(), await response.read_trailers()) == (status, b"", None)
+    assert contents.closed
+    assert trailers.closed
+    await sent
+
+
+@pytest.mark.parametrize(("method", "status"), WITHOUT_CONTENT)
+async def test_a_response_without_content_is_not_transmitted_when_the_block_fails(method: str, status: int) -> None:
+    made, sent = guest_response(contents=OpenStream([]))
+    made.set_status_code(status)
+    with pytest.raises(ZeroDivisionError):
+        async with handle(Handler(lambda request: made), HttpRequest(method=method)):
+            raise ZeroDivisionError
+    assert await failure(sent) == TERMINATED
+
+
+@pytest.mark.parametrize(("method", "status"), WITHOUT_CONTENT)
+@pytest.mark.parametrize("lengths", [[b"x"], [b"1", b"2"], [b"1", b"1"]])
+async def test_a_length_of_what_is_not_there_has_to_be_one(method: str, status: int, lengths: list[bytes]) -> None:
+    made, sent = guest_response(*(("content-length", length) for length in lengths))
+    made.set_status_code(status)
+    with pytest.raises(Err) as raised:
+        async with handle(Handler(lambda request: made), HttpRequest(method=method)):
+            pass
+    assert raised.value.value == ErrorCode("HTTP-protocol-error")
+    assert await failure(sent) == ErrorCode("HTTP-protocol-error")
+
+
 @pytest.mark.parametrize(("pieces", "count"), [([b"ab"], 2), ([b"ab", b"cd"], 4)])
 async def test_a_request_of_another_length_than_announced_is_told_to_the_component(
     pieces: list[bytes], count: int

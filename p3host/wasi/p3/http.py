@@ -54,12 +54,11 @@ class Request(Message, RequestHead):
         return cls(headers, body, options), body.transmission
 
     @staticmethod
-    def received(request: HttpRequest) -> Request:
+    def received(request: HttpRequest, allowance: Allowance) -> Request:
         """A request from outside.
 
-        :raises Err: its headers are malformed or too many; with an `ErrorCode`
+        :raises RequestRefused: its headers are malformed or too many
         """
-        allowance = Allowance(MAX_HELD)
         made = Request(*received_request(request, Fields, allowance))
         made.allowance = allowance
         made.take_from(request)
