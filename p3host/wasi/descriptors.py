@@ -34,7 +34,7 @@ from .filesystem_types import (
     PathFlags,
 )
 from .later import MaybeLater
-from .paths import encode, entry_beneath, error, libc, link_target, open_beneath, parent_beneath
+from .paths import encode, entry_beneath, error, libc, link_target, open_beneath, open_granted, parent_beneath
 
 T = TypeVar("T")
 
@@ -333,14 +333,14 @@ class Preopens:
     def get_directories(self) -> MaybeLater[list[tuple[Descriptor, str]]]:
         """The granted directories, opened anew at each call.
 
-        :raises OSError: one of them can't be opened any more
+        :raises OSError: one of them can't be opened any more; ENOTDIR where a link has taken its place
         """
         return in_thread(self.open_directories) if self.filesystem.directories else []
 
     def open_directories(self) -> list[tuple[Descriptor, str]]:
         opened: list[tuple[Descriptor, str]] = []
         for directory in self.filesystem.directories:
-            handle = self.filesystem.open(partial(os.open, directory.host_path, os.O_RDONLY | os.O_DIRECTORY))
+            handle = self.filesystem.open(partial(open_granted, os.fspath(directory.host_path)))
             flags = DescriptorFlags.READ
             if directory.writable:
                 flags |= DescriptorFlags.MUTATE_DIRECTORY

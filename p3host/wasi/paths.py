@@ -146,6 +146,19 @@ def open_by_steps(directory: int, path: bytes, flags: int, mode: int = 0o666) ->
             os.close(fd)
 
 
+def open_granted(path: str) -> int:
+    """Opens the directory at an absolute path of the host, in which no component may be a symbolic link."""
+    here = os.open("/", DIRECTORY_FLAGS)
+    try:
+        for name in reversed(components(os.fsencode(path))):
+            below = os.open(name, DIRECTORY_FLAGS | os.O_NOFOLLOW, dir_fd=here)
+            os.close(here)
+            here = below
+        return os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
+    finally:
+        os.close(here)
+
+
 def components(path: bytes) -> list[bytes]:
     """The components of a path, the first one last; `.` stands for a path without any."""
     return [component for component in reversed(path.split(b"/")) if component] or [b"."]
