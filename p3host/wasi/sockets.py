@@ -143,6 +143,7 @@ class SocketHandle:
         self.socket = opened
         self.users = 1
         self.waiting = 0
+        self.broken_by = 0  # the errno that ended the connection; the kernel tells it to the first who asks
         self.reading = anyio.Lock()
         self.writing = anyio.Lock()
         sockets.handles.add(self)
