@@ -25,7 +25,16 @@ class Directory:
         object.__setattr__(self, "host_path", host_path)
         if not os.path.isdir(host_path):
             raise LinkError([f"can't grant {host_path!r} as {self.guest_path!r}: it is no directory; create it first"])
-        if not self.guest_path or "\0" in self.guest_path:
+        if not self.guest_path or "\0" in self.guest_path or not is_unicode(self.guest_path):
             raise LinkError(
                 [f"can't grant {host_path!r} as {self.guest_path!r}: name a path for the guest, as '/data'"]
             )
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it is a string of WIT; Python's may also have lone surrogates, for bytes of the system that are no text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

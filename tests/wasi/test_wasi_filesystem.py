@@ -116,7 +116,9 @@ async def test_preopens_are_opened_anew_for_each_call(version: ModuleType, root:
     assert await finish(second.stat())
 
 
-@pytest.mark.parametrize(("name", "guest_path"), [("missing", "/"), ("a.txt", "/"), ("dir", ""), ("dir", "a\0b")])
+@pytest.mark.parametrize(
+    ("name", "guest_path"), [("missing", "/"), ("a.txt", "/"), ("dir", ""), ("dir", "a\0b"), ("dir", "\udcff")]
+)
 def test_a_grant_that_cannot_work_is_a_link_error(root: Path, name: str, guest_path: str) -> None:
     with pytest.raises(LinkError, match=re.escape(str(root / name))):
         Directory(root / name, guest_path)
