@@ -32,7 +32,7 @@ class Directory:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether it is a string of WIT; Python's may also have lone surrogates, for bytes of the system that are no text."""
+    """Whether it is a string of WIT. Python has lone surrogates in those that stand for bytes which are no text."""
     try:
         text.encode()
     except UnicodeEncodeError:
