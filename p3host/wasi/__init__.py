@@ -109,6 +109,7 @@ class Wasi:
         """The providers for one instantiation, by interface name and major version: "wasi:cli/exit@0.3". `imports` are
         the names that the component imports; what none of them needs may be left out, so that it starts sooner.
         `background` runs the providers' tasks."""
+        background = background or LateBackground()
         needs_p2 = imports is None or any(name.startswith("wasi:") and "@0.3" not in name for name in imports)
         needs_files = needs_p2 or imports is None or any(name.startswith("wasi:filesystem/") for name in imports)
         environment = command.Environment(self.args, self.env, self.initial_directory)
@@ -140,7 +141,10 @@ class Wasi:
             from . import p2
 
             clocks = self.monotonic_clock, self.system_clock
-            p2_interfaces = {**shared, **p2.interfaces((stdin, stdout, stderr), clocks, filesystem, self.random)}
+            p2_interfaces = {
+                **shared,
+                **p2.interfaces((stdin, stdout, stderr), clocks, filesystem, self.random, background),
+            }
         if imports is None or any(name.startswith("wasi:sockets/") for name in imports):
             from .sockets import Sockets
 
@@ -156,7 +160,7 @@ class Wasi:
         if imports is None or any(name.startswith("wasi:http/") and "@0.3" not in name for name in imports):
             from .p2 import http as p2_http
 
-            p2_interfaces |= p2_http.interfaces(self.http, background or LateBackground())
+            p2_interfaces |= p2_http.interfaces(self.http, background)
         return {f"{name}@0.3": provider for name, provider in p3.items()} | {
             f"{name}@0.2": provider for name, provider in p2_interfaces.items()
         }

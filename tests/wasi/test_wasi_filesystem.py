@@ -33,12 +33,13 @@ from filesystem_fakes import (
     open_root,
     outcome,
     populate,
+    preopens,
 )
 from wasi_fakes import finish
 
 from p3host.errors import Err, LinkError
 from p3host.wasi import filesystem
-from p3host.wasi.filesystem import Directory, Filesystem
+from p3host.wasi.filesystem import Directory
 from p3host.wasi.filesystem_types import ERROR_LABELS, DescriptorFlags
 from p3host.wasi.p2 import filesystem as p2
 from p3host.wasi.p3 import filesystem as p3
@@ -110,7 +111,7 @@ async def test_preopens_have_their_guest_paths_and_rights(version: ModuleType, r
 
 
 async def test_preopens_are_opened_anew_for_each_call(version: ModuleType, root: Path) -> None:
-    provider = version.interfaces(Filesystem([Directory(root, "/")]))["wasi:filesystem/preopens"]
+    provider = preopens(version, [Directory(root, "/")])
     [(first, _)], [(second, _)] = await finish(provider.get_directories()), await finish(provider.get_directories())
     first.close()
     assert await finish(second.stat())

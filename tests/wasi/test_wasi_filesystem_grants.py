@@ -7,10 +7,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from filesystem_fakes import FOLLOW, open_all, outcome
+from filesystem_fakes import FOLLOW, open_all, outcome, preopens
 from wasi_fakes import finish
 
-from p3host.wasi.filesystem import Directory, Filesystem
+from p3host.wasi.filesystem import Directory
 from p3host.wasi.p2 import filesystem as p2
 from p3host.wasi.p3 import filesystem as p3
 
@@ -31,7 +31,7 @@ async def test_a_guest_that_may_write_above_a_grant_leads_it_nowhere_else(
     (tmp_path / "secret" / "files").mkdir(parents=True)
     (tmp_path / "data" / "public" / "files").mkdir(parents=True)
     grants = [Directory(tmp_path / "data", "/data", True), Directory(tmp_path / "data" / inner, "/public")]
-    provider = version.interfaces(Filesystem(grants))["wasi:filesystem/preopens"]
+    provider = preopens(version, grants)
     [(data, _), (public, _)] = await finish(provider.get_directories())
     await finish(data.rename_at("public", data, "old"))
     await finish(data.symlink_at("../secret", "public"))

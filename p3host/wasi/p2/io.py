@@ -133,7 +133,11 @@ class InputStream:
         return data
 
     def read(self, length: int) -> bytes:
-        return self.take(length) or b""
+        data = self.take(length)
+        if data is None:
+            self.source.ready()  # which has it fetched, where that doesn't happen by itself
+            return b""
+        return data
 
     def blocking_read(self, length: int) -> MaybeLater[bytes]:
         data = self.take(length)
