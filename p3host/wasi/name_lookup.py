@@ -49,7 +49,7 @@ def literal(name: str) -> IpAddress | None:
 
 
 def ascii_name(name: str) -> str:
-    """The name in lower case and ASCII, without a dot at the end.
+    """The name in lower case and ASCII.
 
     :raises Err: `invalid-argument`: it is no host name
     """
@@ -60,7 +60,7 @@ def ascii_name(name: str) -> str:
         raise Err("invalid-argument") from failure
     if not is_host_name(name):
         raise Err("invalid-argument")
-    return name.lower().removesuffix(".")
+    return name.lower()
 
 
 class Lookup:
@@ -79,14 +79,20 @@ class Lookup:
             self.end([address])
             return
         self.name = ascii_name(name)
-        if not network.allows_lookup(self.name):
+        if not network.allows_lookup(self.name.removesuffix(".")):
             raise Err("access-denied")
-        try:
-            limiter = thread_limiter()
-            limiter.acquire_on_behalf_of_nowait(self)
-            self.begin(limiter)
-        except anyio.WouldBlock:
-            pass  # later, in `wait`
+        self.has_ended()
+
+    def has_ended(self) -> bool:
+        """Whether `result` can be called. One that had to wait for its turn may begin now."""
+        if not self.has_begun and self.answer is None and not self.beginning.locked():
+            try:
+                limiter = thread_limiter()
+                limiter.acquire_on_behalf_of_nowait(self)
+                self.begin(limiter)
+            except anyio.WouldBlock:
+                pass
+        return self.ended.is_set()
 
     async def wait(self) -> None:
         """Waits until `ended`. Can be cancelled, and then loses nothing."""
@@ -115,7 +121,10 @@ class Lookup:
                 pass  # the event loop is gone, and who asked too
 
         self.has_begun = True
-        Thread(target=work, name="p3host lookup", daemon=True).start()
+        try:
+            Thread(target=work, name="p3host lookup", daemon=True).start()
+        except RuntimeError:  # no thread can be had
+            end(socket.gaierror(socket.EAI_AGAIN, "too many threads"))
 
     def end(self, answer: Sequence[IpAddress] | Exception) -> None:
         self.answer = answer
@@ -140,6 +149,6 @@ def look_up(name: str) -> Sequence[IpAddress] | Exception:
         found = socket.getaddrinfo(name.encode(), None, type=socket.SOCK_STREAM)
     except Exception as failure:
         return failure
-    texts = dict.fromkeys(str(sockaddr[0]).partition("%")[0] for _, _, _, _, sockaddr in found)
-    addresses = [ip for text in texts if (ip := literal(text)) is not None]
-    return addresses or socket.gaierror(socket.EAI_NONAME, "there is no address")
+    texts = (str(sockaddr[0]).partition("%")[0] for _, _, _, _, sockaddr in found)
+    addresses = dict.fromkeys(ip for text in texts if (ip := literal(text)) is not None)
+    return list(addresses) or socket.gaierror(socket.EAI_NONAME, "there is no address")
