@@ -271,6 +271,8 @@ class WriterSink(ByteSink):
                 self.flush()
         except ValueError as error:  # what Python's files raise once they are closed
             raise OSError(errno.EBADF, "the stream is closed") from error
+        if count is None and isinstance(self.writer, io.RawIOBase):
+            return 0  # it would have blocked
         return count if isinstance(count, int) else len(data)
 
     async def wait(self) -> None:

@@ -382,6 +382,17 @@ async def test_a_writer_that_takes_nothing_leaves_the_loop_running() -> None:
     assert scope.cancelled_caught
 
 
+def test_a_raw_file_that_would_block_has_taken_nothing(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    os.set_blocking(writer, False)
+    with open(writer, "wb", buffering=0, closefd=False) as file:
+        sink = output_sink(file, STDOUT)
+        while sink.write_now(bytes(PIECE)):
+            pass
+        os.read(reader, PIECE)
+        assert sink.write_now(b"x") == 1
+
+
 async def test_writers_count_and_collect() -> None:
     collected = io.BytesIO()
     lines: list[bytes] = []
