@@ -148,7 +148,10 @@ class Descriptor(ABC):
         return self.promptly(lambda cached: hash_of(self.status()))
 
     def is_same_object(self, other: Descriptor) -> MaybeLater[bool]:
-        return self.promptly(lambda cached: os.path.samestat(self.status(), other.status()))
+        def work(cached: bool) -> bool:
+            return os.path.samestat(self.status(), other.status())
+
+        return self.promptly(work) if other.handle.local else self.later(work, False)
 
     def advise(self, offset: int, length: int, advice: Enum | str) -> Coroutine[Any, Any, None]:
         def work() -> None:
