@@ -41,6 +41,7 @@ ERROR_LABELS = {
     errno.EISCONN: "invalid-state",
     errno.ENOTCONN: "invalid-state",
     errno.EADDRNOTAVAIL: "address-not-bindable",
+    errno.ENODEV: "address-not-bindable",  # its scope is no interface
     errno.EADDRINUSE: "address-in-use",
     errno.EHOSTDOWN: "remote-unreachable",
     errno.EHOSTUNREACH: "remote-unreachable",

@@ -109,6 +109,13 @@ async def test_a_bind_that_failed_can_be_tried_again(version: str, family: str) 
         assert await outcome(guest.bind, opened, address(LOCALHOST[family], 0)) == "invalid-state"
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_an_address_of_an_interface_that_is_not_there_can_not_be_bound_to(version: str) -> None:
+    guest = Guest(version)
+    for opened in guest.tcp("ipv6"), guest.udp("ipv6"):
+        assert await outcome(guest.bind, opened, address("fe80::1", 0, 0, 0xFFFFFFFF)) == "address-not-bindable"
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_port_0_becomes_a_free_port(version: str, family: str) -> None:
