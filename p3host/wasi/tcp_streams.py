@@ -10,6 +10,7 @@ import struct
 from .byte_streams import PIECE, ByteSink, ByteSource
 from .paths import error
 from .sockets import READ, WRITE, SocketHandle
+from .tcp import CONNECTION_ERRORS
 
 MAX_READ = 1 << 18  # bytes that one read takes at most, whatever the guest asks for
 SAFE_ROOM = 4096  # bytes, where the kernel doesn't tell how full its buffer is
@@ -81,7 +82,7 @@ class TcpSink(ByteSink):
 
     def broke(self, number: int | None) -> None:
         """EPIPE says only that there was an end, and it may have been the peer's."""
-        if number and number != errno.EPIPE:
+        if number in CONNECTION_ERRORS:
             self.handle.broken_by = number
 
     async def wait(self) -> None:
