@@ -19,7 +19,6 @@ from typing import Protocol, TypeAlias
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 from anyio.abc import (
     AnyByteReceiveStream,
     AnyByteSendStream,
@@ -153,7 +152,9 @@ class BufferedSource(ByteSource):
 
 
 def file_source(fd: int) -> BufferedSource:
-    return BufferedSource(lambda: anyio.to_thread.run_sync(os.read, fd, PIECE))
+    from .filesystem import in_thread  # most programs read no file as stdin
+
+    return BufferedSource(lambda: in_thread(os.read, fd, PIECE))
 
 
 def receive_stream_source(stream: AnyByteReceiveStream) -> BufferedSource:

@@ -141,6 +141,15 @@ async def test_a_file_is_read_in_a_thread(tmp_path: Path) -> None:
         assert await read_all(source, 1000) == data
 
 
+async def test_a_file_is_read_while_the_applications_own_threads_are_all_in_use(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"hello")
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    for number in range(int(limiter.total_tokens)):
+        limiter.acquire_on_behalf_of_nowait(number)
+    with (tmp_path / "file").open("rb") as file, anyio.fail_after(10):
+        assert await read_all(file_source(file.fileno())) == b"hello"
+
+
 async def test_a_directory_as_stdin_is_an_error(tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
