@@ -53,14 +53,26 @@ def ascii_name(name: str) -> str:
 
     :raises Err: `invalid-argument`: it is no host name
     """
-    try:
-        if not name.isascii() and len(name) <= MAX_NAME:
-            name = name.encode("idna").decode()
-    except UnicodeError as failure:
-        raise Err("invalid-argument") from failure
+    if not name.isascii() and len(name) <= MAX_NAME:
+        name = to_ascii(name)
     if not is_host_name(name):
         raise Err("invalid-argument")
     return name.lower()
+
+
+def to_ascii(name: str) -> str:
+    """By UTS #46, nontransitional and with the symbols that it knows, as browsers do it. The standard library's codec
+    is of the older IDNA 2003, by which some names are another's.
+
+    :raises Err: `invalid-argument`
+    """
+    from idna import IDNAError, uts46_remap  # most names are in ASCII
+
+    try:
+        labels = uts46_remap(name, std3_rules=False).split(".")
+    except IDNAError as failure:
+        raise Err("invalid-argument") from failure
+    return ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels)
 
 
 class Lookup:

@@ -110,6 +110,11 @@ async def test_failures_have_their_codes(guest: Guest, resolver: Resolver, answe
         ("Example.COM", "example.com"),
         ("example.com.", "example.com."),  # which the resolver looks up nowhere else
         ("bücher.example.", "xn--bcher-kva.example."),
+        ("BÜCHER。example", "xn--bcher-kva.example"),
+        ("bu\u0308cher.example", "xn--bcher-kva.example"),
+        ("straße.example", "xn--strae-oqa.example"),  # which strasse.example may not belong to
+        ("☕.example", "xn--53h.example"),
+        ("_dmarc.bücher.example", "_dmarc.xn--bcher-kva.example"),
         ("bücher.example", "xn--bcher-kva.example"),
         ("_dmarc.example.com", "_dmarc.example.com"),
         ("a" * 63 + ".com", "a" * 63 + ".com"),
