@@ -336,14 +336,14 @@ class Preopens:
     def get_directories(self) -> MaybeLater[list[tuple[Descriptor, str]]]:
         """The granted directories, opened anew at each call.
 
-        :raises OSError: one of them can't be opened any more; ENOTDIR where a link has taken its place
+        :raises OSError: one of them can't be opened any more; ELOOP or ENOTDIR where a link has taken its place
         """
         return in_thread(self.open_directories) if self.filesystem.directories else []
 
     def open_directories(self) -> list[tuple[Descriptor, str]]:
         opened: list[tuple[Descriptor, str]] = []
         for directory in self.filesystem.directories:
-            handle = self.filesystem.open(partial(open_granted, os.fspath(directory.host_path)))
+            handle = self.filesystem.open(partial(open_granted, os.fsencode(directory.host_path)))
             flags = DescriptorFlags.READ
             if directory.writable:
                 flags |= DescriptorFlags.MUTATE_DIRECTORY

@@ -13,8 +13,8 @@ class Directory:
     """A directory of the host that a guest gets, as `guest_path`; read-only unless `writable`. Whatever is mounted
     beneath it belongs to it: with `/`, a guest gets /proc too, and so the environment and memory of this process.
 
-    A relative `host_path` is taken from the working directory of now, and symbolic links in it are followed now: later
-    they could be those of a guest that may write above it. LinkError where it is no directory.
+    A relative `host_path` is taken from the working directory of now, and symbolic links in it are followed now: what
+    they lead to is granted. LinkError where that is no directory.
     """
 
     host_path: str | os.PathLike[str]
