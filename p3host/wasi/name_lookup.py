@@ -117,8 +117,6 @@ class Lookup:
         await self.ended.wait()
 
     def begin(self, limiter: anyio.CapacityLimiter) -> None:
-        from anyio import from_thread  # most guests look no name up
-
         token = current_token()
 
         def end(answer: Sequence[IpAddress] | Exception) -> None:
@@ -134,9 +132,11 @@ class Lookup:
 
         self.has_begun = True
         try:
+            from anyio import from_thread  # most guests look no name up
+
             Thread(target=work, name="p3host lookup", daemon=True).start()
-        except RuntimeError:  # no thread can be had
-            end(socket.gaierror(socket.EAI_AGAIN, "too many threads"))
+        except (RuntimeError, OSError):  # no thread can be had, or no file descriptor
+            end(socket.gaierror(socket.EAI_AGAIN, "there are too many"))
 
     def end(self, answer: Sequence[IpAddress] | Exception) -> None:
         self.answer = answer

@@ -244,9 +244,12 @@ async def test_a_lookup_of_02_that_had_to_wait_begins_while_nobody_waits(resolve
     assert [answer] == wit("192.0.2.1")
 
 
-async def test_a_lookup_without_a_thread_is_a_failure_for_now(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("failure", [RuntimeError("can't start new thread"), OSError("too many open files")])
+async def test_a_lookup_without_a_thread_is_a_failure_for_now(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
     def start(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+        raise failure
 
     monkeypatch.setattr(name_lookup.Thread, "start", start)
     assert await outcome(guest.look_up, "example.com") == "temporary-resolver-failure"
