@@ -127,6 +127,11 @@ def check_text(string: str) -> None:
         raise click.BadParameter(f"{string!r} is not UTF-8, as all strings of a component are") from None
 
 
+def program_name(path: str) -> str:
+    """What a component at `path` is told as the first of its arguments."""
+    return Path(path).name.encode(errors="replace").decode()
+
+
 def parse_backend(context: click.Context, parameter: click.Parameter, value: str) -> str:
     if value == "trio" and find_spec("trio") is None:
         raise click.BadParameter("trio is not installed: pip install trio")
@@ -224,7 +229,7 @@ def run(
     SIGUSR1 makes it print who waits for what, and go on.
     """
     wasi = Wasi(
-        args=[Path(path).name, *args],
+        args=[program_name(path), *args],
         env=env,
         stdin=Stdio.PROCESS,
         stdout=Stdio.PROCESS,
@@ -358,7 +363,7 @@ def serve(
     from .serving.settings import Settings
 
     wasi = Wasi(
-        args=[Path(path).name],
+        args=[program_name(path)],
         env=env,
         stdout=Stdio.PROCESS,
         stderr=Stdio.PROCESS,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
 import pytest
+from wasi_fakes import TaskGroupBackground as TaskGroupBackground
 from wasi_fakes import finish
+from wasi_fakes import running as running
 
 from p3host.errors import Err, Trap
 from p3host.values import Ok
@@ -31,25 +32,6 @@ from p3host.wasi.p2.http_fields import Fields
 from p3host.wasi.p2.io import LastOperationFailed
 
 TERMINATED = ErrorCode("connection-terminated")
-
-
-class TaskGroupBackground:
-    """An instance, as far as it runs tasks."""
-
-    def __init__(self, tasks: anyio.abc.TaskGroup) -> None:
-        self.tasks = tasks
-
-    def start_task(self, name: str, run: Callable[[], Awaitable[None]]) -> Any:
-        return self.tasks.start_soon(run, name=name)
-
-
-@asynccontextmanager
-async def running() -> AsyncIterator[TaskGroupBackground]:
-    with anyio.fail_after(20):
-        async with anyio.create_task_group() as tasks:
-            yield TaskGroupBackground(tasks)
-            await anyio.wait_all_tasks_blocked()
-            tasks.cancel_scope.cancel()
 
 
 def fields(*entries: tuple[str, bytes]) -> Fields:
