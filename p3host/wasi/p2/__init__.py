@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..byte_streams import ByteSink, ByteSource
-from ..clock import MonotonicClock, SystemClock
+from ..clock import MonotonicClock, SystemClock, Zone
 from ..filesystem import Filesystem
 from ..randomness import Random
 from . import cli, clocks, filesystem, io, random
@@ -13,7 +13,7 @@ from . import cli, clocks, filesystem, io, random
 
 def interfaces(
     stdio: tuple[ByteSource, ByteSink, ByteSink],
-    time: tuple[MonotonicClock, SystemClock],
+    time: tuple[MonotonicClock, SystemClock, Zone],
     granted: Filesystem,
     chance: Random,
 ) -> Mapping[str, object]:
