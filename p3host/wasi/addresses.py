@@ -18,6 +18,7 @@ FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 FAMILY_LABELS = {family: label for label, family in FAMILIES.items()}
 UNSPECIFIED: dict[int, IpAddress] = {socket.AF_INET: IPv4Address(0), socket.AF_INET6: IPv6Address(0)}
 BROADCAST = IPv4Address("255.255.255.255")
+MAX_FLOW_INFO = (1 << 20) - 1  # a flow label has 20 bits, and the standard library's sockets take no more
 
 
 class Ipv4(Record):
@@ -102,6 +103,8 @@ def check_local(local: Endpoint, family: int) -> None:
     :raises Err: `invalid-argument`
     """
     if local.family != family or (isinstance(local.ip, IPv6Address) and local.ip.ipv4_mapped is not None):
+        raise Err("invalid-argument")
+    if local.flow_info > MAX_FLOW_INFO:
         raise Err("invalid-argument")
 
 

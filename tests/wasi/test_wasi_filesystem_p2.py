@@ -235,13 +235,3 @@ async def test_times_before_1970_are_none(tmp_path: Path) -> None:
     found = await finish(file.stat())
     assert found.data_access_timestamp is None
     assert found.data_modification_timestamp.nanoseconds == 5
-
-
-def test_the_provider_has_every_name_of_the_interface() -> None:
-    types = p2.interfaces(Filesystem())["wasi:filesystem/types"]
-    names = """read_via_stream write_via_stream append_via_stream advise sync_data get_flags get_type set_size set_times
-        read write read_directory sync create_directory_at stat stat_at set_times_at link_at open_at readlink_at
-        remove_directory_at rename_at symlink_at unlink_file_at is_same_object metadata_hash metadata_hash_at close"""
-    assert [name for name in names.split() if not callable(getattr(types.Descriptor, name, None))] == []
-    assert callable(types.DirectoryEntryStream.read_directory_entry)
-    assert callable(types.filesystem_error_code)

@@ -49,6 +49,8 @@ MAPPED = {"ipv4": [], "ipv6": ["::ffff:127.0.0.1", "::ffff:0.0.0.0"]}
 
 def bad_addresses(family: str, *, remote: bool, unicast: bool) -> list[Any]:
     bad = [address(LOCALHOST[OTHER[family]], PORT), *(address(host, PORT) for host in MAPPED[family])]
+    if family == "ipv6":
+        bad += [address("::1", PORT, flow_info) for flow_info in (1 << 20, (1 << 32) - 1)]
     if unicast:
         bad += [address(host, PORT) for host in NOT_UNICAST[family]]
     if remote:
