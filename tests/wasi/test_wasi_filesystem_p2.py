@@ -14,7 +14,6 @@ from wasi_fakes import finish
 
 from p3host.errors import Err
 from p3host.wasi import filesystem
-from p3host.wasi.filesystem import Filesystem
 from p3host.wasi.p2 import filesystem as p2
 from p3host.wasi.p2.io import Error, LastOperationFailed
 

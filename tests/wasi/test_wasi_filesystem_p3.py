@@ -13,7 +13,6 @@ from filesystem_fakes import READ, WRITE, open_path, open_root, outcome
 from wasi_fakes import GuestStream, finish
 
 from p3host.wasi import filesystem
-from p3host.wasi.filesystem import Filesystem
 from p3host.wasi.p3 import filesystem as p3
 
 pytestmark = pytest.mark.anyio
