@@ -49,6 +49,7 @@ class Wasi:
     - `stdout`, `stderr`: an object with `write(bytes)` such as a binary file or `io.BytesIO` (it is called on the
       event loop), an anyio send stream, `Stdio.PROCESS`, or None to discard.
     - `directories`: the directories that the guest can open; `initial_directory`: its working directory, if any.
+    - `max_open_files`: how many files and directories an instance may have open; `insufficient-memory` beyond them.
     - `http`: the servers that HTTP requests may go to, as `Http(["https://api.example.com"])`; or what else they are
       sent to, an object with `async def send(request) -> response` (see `p3host.wasi.http`); or None to deny them all.
     - `network`: what the guest may reach of the network.
@@ -68,6 +69,7 @@ class Wasi:
     stderr: Output = None
     directories: Sequence[Directory] = ()
     initial_directory: str | None = None
+    max_open_files: int = 256
     http: HttpClient | None = None
     network: Network = field(default_factory=Network)
     time_zone: tzinfo | str | None = None
@@ -127,7 +129,7 @@ class Wasi:
             from .filesystem import Filesystem
             from .p3 import filesystem as p3_filesystem
 
-            filesystem = Filesystem(self.directories)
+            filesystem = Filesystem(self.directories, max_open=self.max_open_files)
             p3 |= p3_filesystem.interfaces(filesystem)
         if imports is None or any(name.startswith("wasi:http/") and "@0.3" in name for name in imports):
             from .p3 import http as p3_http

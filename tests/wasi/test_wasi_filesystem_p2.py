@@ -35,9 +35,9 @@ def cached(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> b
     return bool(request.param)
 
 
-async def open_file(root: Path, data: bytes = b"", flags: Any = READ | WRITE) -> Any:
+async def open_file(root: Path, data: bytes = b"", flags: Any = READ | WRITE, **limits: int) -> Any:
     (root / "file").write_bytes(data)
-    return await open_path(await open_root(p2, root), "file", flags=flags)
+    return await open_path(await open_root(p2, root, **limits), "file", flags=flags)
 
 
 async def read_stream(stream: Any, length: int = PIECE) -> bytes:
@@ -234,3 +234,21 @@ async def test_times_before_1970_are_none(tmp_path: Path) -> None:
     found = await finish(file.stat())
     assert found.data_access_timestamp is None
     assert found.data_modification_timestamp.nanoseconds == 5
+
+
+async def test_streams_of_a_file_are_limited_and_given_back(tmp_path: Path) -> None:
+    file = await open_file(tmp_path, b"hello", max_open=2)
+    streams = [file.read_via_stream(0) for _ in range(6)] + [file.write_via_stream(0), file.append_via_stream()]
+    for refused in (
+        await outcome(file.read_via_stream, 0),
+        await outcome(file.write_via_stream, 0),
+        await outcome(file.append_via_stream),
+    ):
+        assert refused == "insufficient-memory"
+    assert await finish(streams[0].blocking_read(9)) == b"hello"
+    for stream in streams:
+        stream.close()
+    for _ in range(20):
+        stream = file.read_via_stream(0)
+        assert await finish(stream.blocking_read(9)) == b"hello"
+        stream.close()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from p3host.errors import Err
-from p3host.wasi import Wasi
+from p3host.wasi import Directory, Wasi
 from p3host.wasi.p2.io import Error
 
 DENIED: list[tuple[str, str, list[Any]]] = [
@@ -55,3 +56,16 @@ def test_each_instantiation_reads_stdin_from_its_start() -> None:
     for _ in range(2):
         interfaces: Any = wasi.interfaces()
         assert interfaces["wasi:cli/stdin@0.2"].get_stdin().read(10) == b"abc"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("version", ["0.2", "0.3"])
+async def test_open_files_are_as_many_as_are_granted(version: str, tmp_path: Path) -> None:
+    wasi = Wasi(directories=[Directory(tmp_path, "/")], max_open_files=2)
+    interfaces: Any = wasi.interfaces()
+    preopens = interfaces[f"wasi:filesystem/preopens@{version}"]
+    opened = [await preopens.get_directories() for _ in range(2)]
+    with pytest.raises(OSError, match="Too many open files"):
+        await preopens.get_directories()
+    opened.pop()[0][0].close()
+    assert len(await preopens.get_directories()) == 1

@@ -12,7 +12,7 @@ from ..byte_streams import PIECE, ByteSink, ByteSource
 from ..clock import Timestamp
 from ..descriptors import Descriptor as SharedDescriptor
 from ..descriptors import Preopens
-from ..filesystem import DirectoryReader, Filesystem, Handle, in_thread, read_at, write_all
+from ..filesystem import DirectoryReader, FileStream, Filesystem, Handle, in_thread, read_at, write_all
 from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
 from ..later import MaybeLater
 from ..paths import error
@@ -23,7 +23,8 @@ class FileSource(ByteSource):
     """A file's bytes from an offset on. What the kernel has at hand is ready; `wait` gets the rest from the disk."""
 
     def __init__(self, handle: Handle, offset: int) -> None:
-        self.handle = handle.share()
+        self.handle = handle
+        self.stream = FileStream(handle)
         self.offset = offset
         self.piece: bytes | None = None  # what `wait` found at `offset`
         self.failure: OSError | None = None
@@ -66,14 +67,15 @@ class FileSource(ByteSource):
                 self.piece = piece
 
     def close(self) -> None:
-        self.handle.close()
+        self.stream.close()
 
 
 class FileSink(ByteSink):
     """Writes to a file from an offset on, or always at its end where that is None."""
 
     def __init__(self, handle: Handle, offset: int | None) -> None:
-        self.handle = handle.share()
+        self.handle = handle
+        self.stream = FileStream(handle)
         self.offset = offset
 
     def room(self) -> int:
@@ -91,7 +93,7 @@ class FileSink(ByteSink):
             self.offset += len(data)
 
     def close(self) -> None:
-        self.handle.close()
+        self.stream.close()
 
 
 class DirectoryEntryStream:
@@ -143,9 +145,12 @@ class Descriptor(SharedDescriptor):
         return Timestamp.of(nanoseconds) if nanoseconds >= 0 else None
 
     def read_via_stream(self, offset: int) -> InputStream:
-        if stat.S_ISDIR(self.mode):
-            raise self.failed(error(errno.EISDIR))
-        return InputStream(FileSource(self.handle, offset))
+        try:
+            if stat.S_ISDIR(self.mode):
+                raise error(errno.EISDIR)
+            return InputStream(FileSource(self.handle, offset))
+        except OSError as failure:
+            raise self.failed(failure) from failure
 
     def write_via_stream(self, offset: int) -> OutputStream:
         return self.output_stream(offset)
@@ -154,9 +159,12 @@ class Descriptor(SharedDescriptor):
         return self.output_stream(None)
 
     def output_stream(self, offset: int | None) -> OutputStream:
-        if DescriptorFlags.WRITE not in self.flags:
-            raise self.failed(error(errno.EBADF))
-        return OutputStream(FileSink(self.handle, offset))
+        try:
+            if DescriptorFlags.WRITE not in self.flags:
+                raise error(errno.EBADF)
+            return OutputStream(FileSink(self.handle, offset))
+        except OSError as failure:
+            raise self.failed(failure) from failure
 
     def read(self, length: int, offset: int) -> MaybeLater[tuple[bytes, bool]]:
         def work(cached: bool) -> tuple[bytes, bool]:
