@@ -28,10 +28,10 @@ COMPONENTS = [path for checkout in CHECKOUTS for path in sorted((checkout / FOLD
 P3HOST = [sys.executable, "-m", "p3host"]
 
 # Demands of tests for the release candidate that the suite has taken back: that a file has grown when a write to its
-# stream is over, not its future; that a port can't be connected to before its listener listens; that sending to an
-# unspecified address is "address-not-bindable", where the WIT has "invalid-argument".
+# stream is over, not its future; that sending to port 0 is "address-not-bindable", which the WIT calls
+# "invalid-argument".
 RELEASE_CANDIDATE = b"@0.3.0-rc-2026-03-15"
-WITHDRAWN = {"filesystem-io", "sockets-tcp-connect", "sockets-udp-send"}
+WITHDRAWN = {"filesystem-io", "sockets-udp-send"}
 
 
 if CHECKOUTS and not COMPONENTS:
