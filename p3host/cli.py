@@ -114,6 +114,14 @@ def parse_http(context: click.Context, parameter: click.Parameter, values: tuple
         raise click.BadParameter(str(error)) from None
 
 
+def parse_time_zone(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    try:
+        Wasi(time_zone=value)
+    except LinkError as error:
+        raise click.BadParameter("; ".join(error.problems)) from None
+    return value
+
+
 def parse_args(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
     for string in values:
         check_text(string)
@@ -195,11 +203,19 @@ lookup_option = click.option(
     callback=parse_names,
     help="A host name that the guest may look up, as *.example.com, or *. Can be repeated.",
 )
+time_zone_option = click.option(
+    "--time-zone",
+    metavar="NAME",
+    callback=parse_time_zone,
+    help="The time zone that the guest is told, as Europe/Berlin, or local for that of this process. None by default.",
+)
 
 
 def grant_options(function: Callable[..., None]) -> Callable[..., None]:
     """The options that grant a guest something."""
-    for option in (http_option, lookup_option, listen_option, net_option, directories_option, env_option):
+    for option in reversed(
+        (env_option, directories_option, net_option, listen_option, lookup_option, http_option, time_zone_option)
+    ):
         function = option(function)
     return function
 
@@ -216,6 +232,7 @@ def run(
     listen: dict[str, list[str]],
     lookup: tuple[str, ...],
     http: Http | None,
+    time_zone: str | None,
     backend: str,
     path: str,
     args: tuple[str, ...],
@@ -237,6 +254,7 @@ def run(
         directories=directories,
         network=network_of(net, listen, lookup),
         http=http,
+        time_zone=time_zone,
     )
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is something to tell
     try:
@@ -350,6 +368,7 @@ def serve(
     listen: dict[str, list[str]],
     lookup: tuple[str, ...],
     http: Http | None,
+    time_zone: str | None,
     **options: Any,
 ) -> None:
     """Has COMPONENT (a file in binary or text form) answer HTTP requests: it exports wasi:http/handler
@@ -370,6 +389,7 @@ def serve(
         directories=directories,
         network=network_of(net, listen, lookup),
         http=http,
+        time_zone=time_zone,
     )
     try:
         pool = PoolLimits(**{name: options.pop(name) for name, _, _ in POOL_OPTIONS})

@@ -362,6 +362,42 @@ def test_http_is_granted_by_pattern(
 
 
 @pytest.mark.parametrize(
+    ("options", "variable", "hours"),
+    [
+        ([], "Asia/Tokyo", 0),
+        (["--time-zone", "Asia/Tokyo"], None, 9),
+        (["--time-zone", "local"], "Asia/Karachi", 5),
+    ],
+)
+def test_time_zone_is_none_but_the_one_that_is_named(
+    run: Run,
+    write: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    variable: str | None,
+    hours: int,
+) -> None:
+    monkeypatch.setenv("TZ", variable) if variable else monkeypatch.delenv("TZ", raising=False)
+    text = command(
+        "(call $exit (i32.div_s (call $offset (i64.const 1700000000) (i32.const 0)) (i32.const 3600))) unreachable",
+        imports="""(import "wasi:clocks/wall-clock@0.2.1" (instance $clock
+            (type $record (record (field "seconds" u64) (field "nanoseconds" u32)))
+            (export "datetime" (type (eq $record)))))
+          (alias export $clock "datetime" (type $datetime))
+          (import "wasi:clocks/timezone@0.2.1" (instance $zone
+            (alias outer 1 $datetime (type $outer)) (export "datetime" (type $datetime (eq $outer)))
+            (export "utc-offset" (func (param "when" $datetime) (result s32)))))
+          (import "wasi:cli/exit@0.2.1" (instance $exits (export "exit-with-code" (func (param "status-code" u8)))))
+          (core func $offset (canon lower (func $zone "utc-offset")))
+          (core func $exit (canon lower (func $exits "exit-with-code")))
+          (core instance $given (export "offset" (func $offset)) (export "exit" (func $exit)))""",
+        core="""(import "" "offset" (func $offset (param i64 i32) (result i32)))
+          (import "" "exit" (func $exit (param i32)))""",
+    )
+    assert run("run", *options, write(text)) == (hours, "", "")
+
+
+@pytest.mark.parametrize(
     ("args", "message"),
     [
         (["run"], "Missing argument 'COMPONENT'"),
@@ -382,6 +418,7 @@ def test_http_is_granted_by_pattern(
         (["run", "--lookup", "a b", "x.wasm"], "'a b' is no host name"),
         (["run", "--http", "ftp://x.test", "x.wasm"], "'ftp://x.test' is no [SCHEME://]HOST[:PORT]"),
         (["run", "--http", "https://x.test/v1", "x.wasm"], "and no path"),
+        (["run", "--time-zone", "Atlantis", "x.wasm"], "no time zone is known as 'Atlantis'"),
         (["walk"], "No such command"),
         (["run", "nowhere.wasm"], "can't read nowhere.wasm: No such file or directory"),
         (["inspect", "nowhere.wasm"], "can't read nowhere.wasm: No such file or directory"),

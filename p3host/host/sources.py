@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from anyio.abc import ByteReceiveStream
 
-from ..errors import Err, Trap
+from ..errors import Err, Trap, trap_if
 from ..runtime.choice import Choice, choose_amount, promptly
 from ..runtime.stream import Buffer, CopyResult, OnCopy, OnCopyDone
 from ..types import PrimitiveType, ResultType, ValType
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 UNKNOWN_WANT = 65536
 MAX_READ = 1 << 20
+MAX_SOURCES = 30_000  # each has a host task, which takes some 10 kB
 
 
 class Piece:
@@ -64,9 +65,12 @@ class HostSource:
 
     Elements come from one host task, which `run` is the work of. `piece` is what it has delivered and the guest has not
     read yet; it goes on only when that is used up and the guest wants more. So nothing is buffered beyond one piece.
+
+    :raises Trap: the guests of the store have `MAX_SOURCES` of them
     """
 
     def __init__(self, driver: Driver, elem_type: ValType | None, name: str) -> None:
+        trap_if(len(driver.sources) >= MAX_SOURCES, f"more than {MAX_SOURCES} streams and futures of the host")
         self.driver = driver
         self.elem_type = elem_type
         self.name = name
@@ -119,6 +123,7 @@ class HostSource:
     def drop(self) -> None:
         self.dropped = True
         self.piece = None
+        self.driver.sources.pop(self, None)
         if self.task is not None:
             self.task.cancel()
 
@@ -234,6 +239,7 @@ class IterableSource(HostSource):
         """The iterable is the application's again, untouched."""
         self.unread = False
         self.tell_dropped = None
+        self.driver.sources.pop(self, None)
 
     async def run(self) -> None:
         iterator = self.pieces() if isinstance(self.iterable, ByteReceiveStream) else aiter(self.iterable)
@@ -278,7 +284,14 @@ class AwaitableSource(HostSource):
     """
 
     def __init__(self, driver: Driver, elem_type: ValType | None, awaitable: Awaitable[Any]) -> None:
-        super().__init__(driver, elem_type, f"the future {getattr(awaitable, '__name__', type(awaitable).__name__)}")
+        try:
+            super().__init__(
+                driver, elem_type, f"the future {getattr(awaitable, '__name__', type(awaitable).__name__)}"
+            )
+        except Trap:
+            if isinstance(awaitable, Coroutine):
+                awaitable.close()  # nobody is going to await it
+            raise
         self.awaitable = awaitable
         self.begin()
 
@@ -295,6 +308,7 @@ class AwaitableSource(HostSource):
         else:
             self.dropped = True
             self.piece = None
+            self.driver.sources.pop(self, None)
             dropped()
 
     async def run(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..errors import LinkError
 from . import command
 from .background import Background, LateBackground
-from .clock import LoopClock, MonotonicClock, RealTime, SystemClock
+from .clock import LoopClock, MonotonicClock, NoZone, RealTime, SystemClock, Zone
 from .directory import Directory, is_unicode
 from .http_grant import Http
 from .network import Network
@@ -23,6 +23,8 @@ from .randomness import SYSTEM_RANDOM, Random
 from .stdio import STDERR, STDIN, STDOUT, Input, Output, Stdio, input_source, is_terminal, output_sink
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from .http_messages import HttpClient
 
 __all__ = [
@@ -48,14 +50,18 @@ class Wasi:
     - `stdout`, `stderr`: an object with `write(bytes)` such as a binary file or `io.BytesIO` (it is called on the
       event loop), an anyio send stream, `Stdio.PROCESS`, or None to discard.
     - `directories`: the directories that the guest can open; `initial_directory`: its working directory, if any.
+    - `max_open_files`: how many files and directories an instance may have open; `insufficient-memory` beyond them.
     - `http`: the servers that HTTP requests may go to, as `Http(["https://api.example.com"])`; or what else they are
       sent to, an object with `async def send(request) -> response` (see `p3host.wasi.http`); or None to deny them all.
     - `network`: what the guest may reach of the network.
+    - `time_zone`: the zone that `wasi:clocks/timezone` tells: a name such as "Europe/Berlin", "local" for this
+      process's own (by its variable TZ, or the system's), a `tzinfo`, or None to expose none. Clocks go by UTC anyway.
     - `monotonic_clock`, `system_clock`, `random`: other sources of time and chance, for tests. A `random.Random` with
       a seed will do.
 
     :raises TypeError: a grant of the wrong kind
-    :raises LinkError: naming each string that is not UTF-8, as one of `sys.argv` or `os.environ` can be
+    :raises LinkError: no time zone has the name given, or, naming each, there are strings that are not UTF-8, as those
+        of `sys.argv` or `os.environ` can be
     """
 
     args: Sequence[str] = ()
@@ -65,8 +71,10 @@ class Wasi:
     stderr: Output = None
     directories: Sequence[Directory] = ()
     initial_directory: str | None = None
+    max_open_files: int = 256
     http: HttpClient | None = None
     network: Network = field(default_factory=Network)
+    time_zone: tzinfo | str | None = None
     monotonic_clock: MonotonicClock = field(default_factory=LoopClock)
     system_clock: SystemClock = field(default_factory=RealTime)
     random: Random = SYSTEM_RANDOM
@@ -102,6 +110,15 @@ class Wasi:
         input_source(self.stdin)
         output_sink(self.stdout, STDOUT)
         output_sink(self.stderr, STDERR)
+        self.zone()
+
+    def zone(self) -> Zone:
+        """What `time_zone` grants, as it is now."""
+        if self.time_zone is None:
+            return NoZone()
+        from .time_zone import zone_of  # most programs grant no time zone
+
+        return zone_of(self.time_zone)
 
     def interfaces(
         self, imports: Collection[str] | None = None, background: Background | None = None
@@ -117,13 +134,14 @@ class Wasi:
             is_terminal(self.stdin, STDIN), is_terminal(self.stdout, STDOUT), is_terminal(self.stderr, STDERR)
         )
         shared = command.interfaces(environment, terminals)
+        clocks = self.monotonic_clock, self.system_clock, self.zone()
         stdin = input_source(self.stdin)
         stdout = output_sink(self.stdout, STDOUT)
         stderr = output_sink(self.stderr, STDERR)
         p3: dict[str, object] = {
             **shared,
             **p3_cli.interfaces(stdin, stdout, stderr),
-            **p3_clocks.interfaces(self.monotonic_clock, self.system_clock),
+            **p3_clocks.interfaces(*clocks),
             **p3_random.interfaces(self.random),
         }
         p2_interfaces: dict[str, object] = {}
@@ -131,7 +149,7 @@ class Wasi:
             from .filesystem import Filesystem
             from .p3 import filesystem as p3_filesystem
 
-            filesystem = Filesystem(self.directories)
+            filesystem = Filesystem(self.directories, max_open=self.max_open_files)
             p3 |= p3_filesystem.interfaces(filesystem)
         if imports is None or any(name.startswith("wasi:http/") and "@0.3" in name for name in imports):
             from .p3 import http as p3_http
@@ -140,7 +158,6 @@ class Wasi:
         if needs_p2:
             from . import p2
 
-            clocks = self.monotonic_clock, self.system_clock
             p2_interfaces = {
                 **shared,
                 **p2.interfaces((stdin, stdout, stderr), clocks, filesystem, self.random, background),

@@ -47,6 +47,34 @@ class SystemClock(Protocol):
     def now(self) -> int: ...
 
 
+class LocalTime(Record):
+    """What a time zone says of one moment. The offset from UTC is in nanoseconds, less than a day."""
+
+    utc_offset: int
+    name: str
+    is_daylight_saving: bool
+
+
+class Zone(Protocol):
+    """A time zone."""
+
+    @property
+    def iana_id(self) -> str | None:
+        """Its name in the IANA Time Zone Database, if it has one."""
+
+    def at(self, seconds: int) -> LocalTime | None:
+        """What holds at `seconds` since 1970-01-01T00:00:00Z; None where that is not known."""
+
+
+class NoZone:
+    """No time zone is exposed."""
+
+    iana_id = None
+
+    def at(self, seconds: int) -> None:
+        return None
+
+
 class LoopClock:
     """The clock of the running event loop, so that a loop with a clock of its own (trio's `MockClock`) sets the
     guest's time too. Where that is the machine's it is read to the nanosecond: uvloop's has milliseconds."""

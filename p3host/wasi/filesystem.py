@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
+from weakref import WeakSet
 
 import anyio
 import anyio.to_thread
@@ -30,6 +31,7 @@ MAX_FILESIZE = (1 << 63) - 1  # what the system calls can express of the WIT's u
 MAX_READ = 1 << 18  # bytes that one read takes at most, whatever the guest asks for
 ENTRIES_AT_ONCE = 256
 WORKER_THREADS = 16
+STREAMS_PER_FILE = 4  # each may hold a piece in the host's memory
 
 LOCAL_FILESYSTEMS = {  # by `f_type` of statfs: those whose metadata needs no server
     0xEF53,  # ext2, ext3, ext4
@@ -45,13 +47,15 @@ LOCAL_FILESYSTEMS = {  # by `f_type` of statfs: those whose metadata needs no se
 class Filesystem:
     """The directories granted to one instantiation, and the count of what it has open.
 
-    A guest that has `max_open` files and directories open gets `insufficient-memory` for one more.
+    A guest that has `max_open` files and directories open gets `insufficient-memory` for one more; so does one that has
+    `STREAMS_PER_FILE` times as many streams of files.
     """
 
     def __init__(self, directories: Sequence[Directory] = (), *, max_open: int = 256) -> None:
         self.directories = tuple(directories)
         self.max_open = max_open
         self.open_count = 0
+        self.streams: WeakSet[FileStream] = WeakSet()
         self.lock = threading.Lock()
 
     def open(self, opener: Callable[[], int]) -> Handle:
@@ -122,6 +126,24 @@ class Handle:
         if self.users:  # its owner was abandoned before it could take it
             self.users = 0
             self.release()
+
+
+class FileStream:
+    """A stream that reads or writes a file, which it keeps open.
+
+    :raises OSError: EMFILE where there are too many
+    """
+
+    def __init__(self, handle: Handle) -> None:
+        filesystem = handle.filesystem
+        if len(filesystem.streams) >= filesystem.max_open * STREAMS_PER_FILE:
+            raise error(errno.EMFILE)
+        self.handle = handle.share()
+        filesystem.streams.add(self)
+
+    def close(self) -> None:
+        self.handle.filesystem.streams.discard(self)
+        self.handle.close()
 
 
 def is_local(fd: int) -> bool:

@@ -116,22 +116,23 @@ class TcpSocket(Socket):
         check_local(local, self.family)
         check_unicast(local)
         self.sockets.check("tcp_bind", local)
-        if local.port:
-            self.reuse_address()
+        # Not where the system is to choose: it may choose a port that another socket is bound to. Nor until the port is
+        # used, as another socket could be bound to it too.
+        self.reuse_address(local.port != 0)
         self.handle.socket.bind(local.sockaddr())
-        if not local.port:  # only now, else the system may choose a port that another socket is bound to
-            self.reuse_address()
         self.local = local
 
-    def reuse_address(self) -> None:
+    def reuse_address(self, allowed: bool = True) -> None:
         """Connections that were closed of late don't keep the address."""
-        self.handle.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.handle.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, allowed)
 
     def connect_now(self, remote: Endpoint) -> None:
         """Begins to connect."""
         check_remote(remote, self.family)
         check_unicast(remote)
         self.sockets.check("tcp_connect", remote)
+        if self.state is State.BOUND:
+            self.reuse_address()
         number = self.handle.socket.connect_ex(remote.sockaddr())
         if number not in (0, errno.EINPROGRESS):
             if number == errno.EADDRNOTAVAIL:  # no port is left
@@ -151,8 +152,7 @@ class TcpSocket(Socket):
 
     def listen_now(self) -> None:
         self.sockets.check("tcp_bind", self.local)
-        if self.state is State.UNBOUND:
-            self.reuse_address()  # for connections to come
+        self.reuse_address()  # for connections to come
         self.handle.socket.listen(self.backlog)
 
     # Methods

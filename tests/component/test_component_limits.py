@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import anyio
 import pytest
-from guest_text import behaviours, callback_export, component_text, let_others_run, load, stackful_export
+from guest_text import behaviours, callback_export, component_text, let_others_run, load, stackful_export, sync_export
 
 from p3host import TooManyCalls, Trap
+from p3host.host import sources
 
 pytestmark = pytest.mark.anyio
 
@@ -169,3 +171,39 @@ async def test_arguments_of_calls_that_have_ended_count_no_more(at_once: bool) -
             await anyio.sleep(0.01)
             await instance.exports.wait()
         assert instance.driver.store.argument_bytes == 0
+
+
+COLLECTING = component_text(
+    imports="""(type $bytes (stream u8)) (type $byte (future u8))
+      (import "more" (func $more (result $bytes)))
+      (import "later" (func $later (result $byte)))""",
+    canons={
+        "more": ("lower (func $more)", "(result i32)"),
+        "later": ("lower (func $later)", "(result i32)"),
+        "drop-bytes": ("stream.drop-readable $bytes", "(param i32)"),
+        "drop-byte": ("future.drop-readable $byte", "(param i32)"),
+    },
+    code="""
+      (func (export "take") (drop (call $more)) (drop (call $later)))
+      (func (export "drop") (call $drop-bytes (call $more)) (call $drop-byte (call $later)))""",
+    exports=sync_export("take") + sync_export("drop"),
+)
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    yield b"never read"
+
+
+@pytest.mark.parametrize("more", [lambda: b"at hand", lambda: pieces()])
+async def test_streams_and_futures_of_the_host_are_bounded(
+    monkeypatch: pytest.MonkeyPatch, more: Callable[[], object]
+) -> None:
+    monkeypatch.setattr(sources, "MAX_SOURCES", 5)
+    imports = {"more": more, "later": lambda: anyio.sleep_forever()}
+    async with load(COLLECTING).instantiate(imports) as instance:
+        for _ in range(2):
+            await instance.exports.take()
+        for _ in range(10):  # what the guest has dropped counts no more
+            await instance.exports.drop()
+        with pytest.raises(Trap, match="more than 5 streams and futures of the host"):
+            await instance.exports.take()

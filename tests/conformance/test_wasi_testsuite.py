@@ -2,14 +2,13 @@
 
 P3HOST_WASI_TESTSUITE names a checkout of the suite's branch `prod/testsuite-base`, or of `prod/testsuite-all` (built
 against a release candidate of WASI 0.3); or several, separated as in PATH. HTTP services are called in
-`test_wasi_testsuite_http.py`.
+`test_wasi_testsuite_http.py`, the suite's own runner runs in `test_wasi_testsuite_runner.py`.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wasi_testsuite_adapter import SERVICE, TIMEOUT, command_line
 
 from p3host import Component
 
@@ -25,14 +25,13 @@ VARIABLE = "P3HOST_WASI_TESTSUITE"
 FOLDER = Path("tests", "rust", "testsuite", "wasm32-wasip3")
 CHECKOUTS = [Path(path) for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path]
 COMPONENTS = [path for checkout in CHECKOUTS for path in sorted((checkout / FOLDER).glob("*.wasm"))]
-NETWORK = ("--net", "*", "--listen", "*", "--lookup", "*")
-TIMEOUT = 20  # seconds
+P3HOST = [sys.executable, "-m", "p3host"]
 
 # Demands of tests for the release candidate that the suite has taken back: that a file has grown when a write to its
-# stream is over, not its future; that a port can't be connected to before its listener listens; that sending to an
-# unspecified address is "address-not-bindable", where the WIT has "invalid-argument".
+# stream is over, not its future; that sending to port 0 is "address-not-bindable", which the WIT calls
+# "invalid-argument".
 RELEASE_CANDIDATE = b"@0.3.0-rc-2026-03-15"
-WITHDRAWN = {"filesystem-io", "sockets-tcp-connect", "sockets-udp-send"}
+WITHDRAWN = {"filesystem-io", "sockets-udp-send"}
 
 
 if CHECKOUTS and not COMPONENTS:
@@ -58,7 +57,11 @@ def test_component_decodes_and_validates(path: Path) -> None:
 def is_service(path: Path) -> bool:
     """Whether it is no command, but a component that handles HTTP requests."""
     specified = path.with_suffix(".json")
-    return specified.exists() and json.loads(specified.read_text()).get("world") == "wasi:http/service"
+    return specified.exists() and json.loads(specified.read_text()).get("world") == SERVICE
+
+
+def is_withdrawn(path: Path) -> bool:
+    return path.stem in WITHDRAWN and RELEASE_CANDIDATE in path.read_bytes()
 
 
 def operations(path: Path) -> list[dict[str, Any]]:
@@ -73,31 +76,31 @@ def operations(path: Path) -> list[dict[str, Any]]:
     return [run, *reads, {"type": "wait", "exit_code": spec.get("exit_code", 0)}]
 
 
-def command_line(path: Path, step: dict[str, Any], backend: str, scratch: Path) -> list[str]:
-    options = ["--backend", backend]
-    if path.name.startswith("sockets-"):
-        options += NETWORK
-    for name, value in step.get("env", {}).items():
-        options += ["--env", f"{name}={value}"]
-    folders = [(name, name) for name in step.get("dirs", [])]
+def command_line_of(path: Path, step: dict[str, Any], backend: str, scratch: Path) -> list[str]:
+    folders = [(path.parent / name, name) for name in step.get("dirs", [])]
     if step.get("root"):
-        folders.append((step["root"], "/"))
-    for name, guest_path in folders:
-        shutil.copytree(path.parent / name, scratch / name)
-        options += ["--dir", f"{scratch / name}::{guest_path}"]
-    return [sys.executable, "-m", "p3host", "run", *options, str(path), *step.get("args", [])]
+        folders.append((path.parent / step["root"], "/"))
+    return command_line(
+        P3HOST,
+        path,
+        backend=backend,
+        args=step.get("args", []),
+        env=step.get("env", {}),
+        folders=folders,
+        scratch=scratch,
+    )
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("path", parameters([path for path in COMPONENTS if not is_service(path)]))
 def test_command_does_as_specified(path: Path, backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    if path.stem in WITHDRAWN and RELEASE_CANDIDATE in path.read_bytes():
+    if is_withdrawn(path):
         request.applymarker(pytest.mark.xfail(reason="the suite has withdrawn this demand since"))
     first, *rest = operations(path)
     assert first["type"] == "run"
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        command_line(path, first, backend, tmp_path), stdin=pipe, stdout=pipe, stderr=pipe
+        command_line_of(path, first, backend, tmp_path), stdin=pipe, stdout=pipe, stderr=pipe
     ) as process:
         watchdog = threading.Timer(TIMEOUT, process.kill)
         watchdog.start()

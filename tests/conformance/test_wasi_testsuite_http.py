@@ -7,8 +7,9 @@ from pathlib import Path
 
 import anyio
 import pytest
-from test_wasi_testsuite import COMPONENTS, TIMEOUT, is_service, parameters
+from test_wasi_testsuite import COMPONENTS, is_service, parameters
 from testsuite_servers import servers
+from wasi_testsuite_adapter import TIMEOUT
 
 from p3host import Component, Http, Stdio, Wasi
 from p3host.wasi.http import HttpRequest, handle

@@ -22,6 +22,7 @@ from p3host.wasi.byte_streams import PIECE
 from p3host.wasi.command import Environment, Terminals
 from p3host.wasi.command import Exit as ExitInterface
 from p3host.wasi.p2.io import InputStream, Pollable, poll
+from p3host.wasi.p3 import cli
 from p3host.wasi.p3.cli import Output, Stdin
 
 pytestmark = pytest.mark.anyio
@@ -116,6 +117,48 @@ async def test_an_error_of_stdin_ends_the_stream_and_is_its_outcome(number: int,
     with pytest.raises(Err) as raised:
         await outcome
     assert raised.value.value == code
+
+
+async def test_streams_of_stdin_are_limited_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "MAX_STREAMS", 2)
+    stdin = Stdin(ScriptedSource(b"abc"))
+    streams = [stdin.read_via_stream() for _ in range(2)]
+    refused, outcome = stdin.read_via_stream()
+    with pytest.raises(anyio.EndOfStream):
+        await refused.receive()
+    with pytest.raises(Err) as raised:
+        await outcome
+    assert raised.value.value == "io"
+    for stream, outcome in streams:
+        await stream.aclose()
+        await outcome
+    stream, outcome = stdin.read_via_stream()
+    assert [piece async for piece in stream] == [b"abc"]
+    await outcome
+
+
+async def test_streams_to_an_output_are_limited_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "MAX_STREAMS", 2)
+
+    class Endless(GuestStream):
+        async def read(self, max_count: int) -> bytes:
+            await anyio.sleep_forever()
+            return b""
+
+    sink = ScriptedSink()
+    output = Output(sink)
+    async with anyio.create_task_group() as writing:
+        for _ in range(2):
+            writing.start_soon(output.write_via_stream, Endless([]))
+        await anyio.wait_all_tasks_blocked()
+        data = GuestStream([b"never written"])
+        with pytest.raises(Err) as raised:
+            await output.write_via_stream(data)
+        assert raised.value.value == "io"
+        assert data.closed
+        writing.cancel_scope.cancel()
+    await output.write_via_stream(GuestStream([b"abc"]))
+    assert sink.data == b"abc"
 
 
 async def test_output_writes_every_piece_in_full() -> None:

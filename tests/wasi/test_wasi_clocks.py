@@ -153,15 +153,6 @@ def test_the_real_time_is_told() -> None:
     assert RealTime().resolution >= 1
 
 
-def test_no_time_zone_is_exposed() -> None:
-    instant = Timestamp(0, 0)
-    assert (p3.Timezone().iana_id(), p3.Timezone().utc_offset(instant)) == (None, None)
-    assert p3.Timezone().to_debug_string() == "UTC"
-    datetime = Timestamp(0, 0)
-    assert p2.Timezone().display(datetime) == p2.TimezoneDisplay(0, "UTC", False)
-    assert p2.Timezone().utc_offset(datetime) == 0
-
-
 async def test_a_timer_of_0_2_becomes_ready_and_stays_so() -> None:
     source = ManualClock(100)
     clock = p2.Monotonic(source)

@@ -14,8 +14,6 @@ from wasi_fakes import finish, running
 
 from p3host.errors import Err
 from p3host.wasi import filesystem
-from p3host.wasi.background import LateBackground
-from p3host.wasi.filesystem import Filesystem
 from p3host.wasi.p2 import filesystem as p2
 from p3host.wasi.p2.io import Error, LastOperationFailed
 
@@ -37,9 +35,9 @@ def cached(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> b
     return bool(request.param)
 
 
-async def open_file(root: Path, data: bytes = b"", flags: Any = READ | WRITE) -> Any:
+async def open_file(root: Path, data: bytes = b"", flags: Any = READ | WRITE, **limits: int) -> Any:
     (root / "file").write_bytes(data)
-    return await open_path(await open_root(p2, root), "file", flags=flags)
+    return await open_path(await open_root(p2, root, **limits), "file", flags=flags)
 
 
 async def read_stream(stream: Any, length: int = PIECE) -> bytes:
@@ -257,11 +255,19 @@ async def test_times_before_1970_are_none(tmp_path: Path) -> None:
     assert found.data_modification_timestamp.nanoseconds == 5
 
 
-def test_the_provider_has_every_name_of_the_interface() -> None:
-    types = p2.interfaces(Filesystem(), LateBackground())["wasi:filesystem/types"]
-    names = """read_via_stream write_via_stream append_via_stream advise sync_data get_flags get_type set_size set_times
-        read write read_directory sync create_directory_at stat stat_at set_times_at link_at open_at readlink_at
-        remove_directory_at rename_at symlink_at unlink_file_at is_same_object metadata_hash metadata_hash_at close"""
-    assert [name for name in names.split() if not callable(getattr(types.Descriptor, name, None))] == []
-    assert callable(types.DirectoryEntryStream.read_directory_entry)
-    assert callable(types.filesystem_error_code)
+async def test_streams_of_a_file_are_limited_and_given_back(tmp_path: Path) -> None:
+    file = await open_file(tmp_path, b"hello", max_open=2)
+    streams = [file.read_via_stream(0) for _ in range(6)] + [file.write_via_stream(0), file.append_via_stream()]
+    for refused in (
+        await outcome(file.read_via_stream, 0),
+        await outcome(file.write_via_stream, 0),
+        await outcome(file.append_via_stream),
+    ):
+        assert refused == "insufficient-memory"
+    assert await finish(streams[0].blocking_read(9)) == b"hello"
+    for stream in streams:
+        stream.close()
+    for _ in range(20):
+        stream = file.read_via_stream(0)
+        assert await finish(stream.blocking_read(9)) == b"hello"
+        stream.close()

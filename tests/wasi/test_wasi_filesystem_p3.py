@@ -13,7 +13,6 @@ from filesystem_fakes import READ, WRITE, open_path, open_root, outcome
 from wasi_fakes import GuestStream, finish
 
 from p3host.wasi import filesystem
-from p3host.wasi.filesystem import Filesystem
 from p3host.wasi.p3 import filesystem as p3
 
 pytestmark = pytest.mark.anyio
@@ -31,9 +30,9 @@ def cached(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> b
     return bool(request.param)
 
 
-async def open_file(root: Path, data: bytes = b"", flags: Any = READ | WRITE) -> Any:
+async def open_file(root: Path, data: bytes = b"", flags: Any = READ | WRITE, **limits: int) -> Any:
     (root / "file").write_bytes(data)
-    return await open_path(await open_root(p3, root), "file", flags=flags)
+    return await open_path(await open_root(p3, root, **limits), "file", flags=flags)
 
 
 @pytest.mark.parametrize(("offset", "expected"), [(0, b"hello"), (3, b"lo"), (5, b""), (99, b"")])
@@ -216,6 +215,34 @@ async def test_a_listing_counts_as_open(tmp_path: Path) -> None:
     assert await outcome(lambda: future) == "insufficient-memory"
 
 
+async def test_streams_of_a_file_are_limited_and_given_back(tmp_path: Path) -> None:
+    file = await open_file(tmp_path, b"hello", max_open=2)
+    (kept, kept_result), *others = [file.read_via_stream(0) for _ in range(5)]
+    writing = file.write_via_stream(GuestStream([b"j"]), 0), file.append_via_stream(GuestStream([b"!"]))
+    others.append(file.read_via_stream(0))
+
+    refused, result = file.read_via_stream(0)
+    with pytest.raises(anyio.EndOfStream):
+        await refused.receive()
+    assert await outcome(lambda: result) == "insufficient-memory"
+    data = GuestStream([b"never written"])
+    assert await outcome(file.write_via_stream, data, 0) == "insufficient-memory"
+    assert data.closed
+    assert await outcome(file.append_via_stream, GuestStream([])) == "insufficient-memory"
+
+    for each in writing:  # those that were there go on
+        await each
+    assert await kept.receive() == b"jello!"
+    for stream, future in [(kept, kept_result), *others]:
+        await stream.aclose()
+        await future
+    for _ in range(20):
+        stream, future = file.read_via_stream(0)
+        assert await stream.receive() == b"jello!"
+        await stream.aclose()
+        await future
+
+
 async def test_closing_a_listing_while_it_is_read_waits_for_the_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -247,11 +274,3 @@ async def test_times_before_1970_are_negative(tmp_path: Path) -> None:
         -2,
         500_000_000,
     )
-
-
-def test_the_provider_has_every_name_of_the_interface() -> None:
-    types = p3.interfaces(Filesystem())["wasi:filesystem/types"]
-    names = """read_via_stream write_via_stream append_via_stream advise sync_data get_flags get_type set_size set_times
-        read_directory sync create_directory_at stat stat_at set_times_at link_at open_at readlink_at
-        remove_directory_at rename_at symlink_at unlink_file_at is_same_object metadata_hash metadata_hash_at close"""
-    assert [name for name in names.split() if not callable(getattr(types.Descriptor, name, None))] == []

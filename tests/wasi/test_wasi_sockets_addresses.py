@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import closing
 from ipaddress import ip_address
 from typing import Any
 
@@ -135,9 +137,36 @@ async def test_an_address_is_used_once(version: str, family: str) -> None:
     first, second = guest.tcp(family), guest.udp(family)
     for opened in first, second:
         guest.bind(opened, address(LOCALHOST[family], 0))
+    assert await outcome(guest.bind, guest.tcp(family), guest.local_address(first)) == "address-in-use"
     guest.listen(first)
     assert await outcome(guest.bind, guest.tcp(family), guest.local_address(first)) == "address-in-use"
     assert await outcome(guest.bind, guest.udp(family), guest.local_address(second)) == "address-in-use"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("listens", [True, False])
+async def test_a_connection_that_was_closed_of_late_does_not_keep_the_address(version: str, listens: bool) -> None:
+    guest = Guest(version)
+    opened = guest.tcp()
+    guest.bind(opened, address("127.0.0.1", 0))
+    local = guest.local_address(opened)
+    with closing(socket.socket()) as peer:
+        if listens:
+            connections = guest.listen(opened)
+            peer.connect(Endpoint.from_wit(local).sockaddr())
+            accepted, _ = opened.handle.socket.accept()
+            accepted.close()  # the side that closes first keeps the address for some time
+            if connections is not None:
+                connections.on_dropped()
+        else:
+            with closing(socket.create_server(("127.0.0.1", 0))) as server:
+                for stream in await guest.connect(opened, address(*server.getsockname())) or ():
+                    stream.close()
+                peer = server.accept()[0]
+        opened.close()
+        assert peer.recv(1) == b""
+        peer.close()
+    guest.bind(guest.tcp(), local)
 
 
 async def test_ipv6_sockets_are_for_ipv6_alone() -> None:

@@ -11,12 +11,9 @@ from socket_fakes import ANY, FAMILIES, LOCALHOST, VERSIONS, Guest, address, dat
 from wasi_fakes import finish, outcome
 
 from p3host import LinkError
-from p3host.wasi import Wasi, name_lookup
+from p3host.wasi import Wasi
 from p3host.wasi.addresses import Endpoint
 from p3host.wasi.network import OPERATIONS, Network
-from p3host.wasi.p2 import sockets as p2
-from p3host.wasi.p2 import tcp as p2_tcp
-from p3host.wasi.p3 import sockets as p3
 
 pytestmark = pytest.mark.anyio
 
@@ -24,24 +21,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(params=VERSIONS)
 def version(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-CODES_2 = """unknown access-denied not-supported invalid-argument out-of-memory timeout concurrency-conflict
-    not-in-progress would-block invalid-state new-socket-limit address-not-bindable address-in-use remote-unreachable
-    connection-refused connection-reset connection-aborted datagram-too-large name-unresolvable
-    temporary-resolver-failure permanent-resolver-failure"""
-CODES_3 = """access-denied not-supported invalid-argument out-of-memory timeout invalid-state address-not-bindable
-    address-in-use remote-unreachable connection-refused connection-broken connection-reset connection-aborted
-    datagram-too-large"""
-LOOKUP_CODES_3 = """access-denied invalid-argument name-unresolvable temporary-resolver-failure
-    permanent-resolver-failure"""
-
-
-def test_every_error_code_is_one_of_its_interface() -> None:
-    assert {*p2_tcp.ERRORS.labels.values(), p2_tcp.ERRORS.other} <= {*CODES_2.split()}
-    assert {*p2.LOOKUP_LABELS.values()} <= {*CODES_2.split()}
-    assert {*p3.ERRORS.labels.values()} == {*CODES_3.split()}
-    assert {*name_lookup.ERROR_LABELS.values()} <= {*LOOKUP_CODES_3.split()}
 
 
 PATTERNS = [

@@ -181,11 +181,12 @@ async def test_a_socket_that_could_not_start_to_listen_is_closed() -> None:
         second.handle.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         assert await outcome(guest.bind, second, first.local_address()) == "address-in-use"
         assert second.state is State.UNBOUND
-        guest.bind(second, LOCAL)
+        shared = address("127.0.0.1", unused_port())
+        guest.bind(second, shared)
         with listener() as other:
-            # Two sockets can be bound to one address as long as neither listens.
+            # Two sockets can be bound to one address that they name as long as neither listens.
             third = guest.tcp()
-            guest.bind(third, second.local_address())
+            guest.bind(third, shared)
             second.start_listen()
             assert await outcome(third.start_listen) == "address-in-use"
             assert third.state is State.CLOSED
@@ -193,10 +194,12 @@ async def test_a_socket_that_could_not_start_to_listen_is_closed() -> None:
 
 
 async def test_a_socket_that_could_not_listen_can_still_connect() -> None:
-    async with tcp_in("bound", "p3") as (first, remote):
+    async with tcp_in("unbound", "p3") as (first, remote):
         guest = Guest("p3")
         second = guest.tcp()
-        second.bind(first.get_local_address())
+        shared = address("127.0.0.1", unused_port())
+        first.bind(shared)
+        second.bind(shared)
         first.listen().on_dropped()
         assert await outcome(second.listen) == "address-in-use"
         assert second.state is State.BOUND

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..background import Background
 from ..byte_streams import ByteSink, ByteSource
-from ..clock import MonotonicClock, SystemClock
+from ..clock import MonotonicClock, SystemClock, Zone
 from ..filesystem import Filesystem
 from ..randomness import Random
 from . import cli, clocks, filesystem, io, random
@@ -14,7 +14,7 @@ from . import cli, clocks, filesystem, io, random
 
 def interfaces(
     stdio: tuple[ByteSource, ByteSink, ByteSink],
-    time: tuple[MonotonicClock, SystemClock],
+    time: tuple[MonotonicClock, SystemClock, Zone],
     granted: Filesystem,
     chance: Random,
     background: Background,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...records import Record
-from ..clock import MonotonicClock, SystemClock, Timestamp
+from ..clock import LocalTime, MonotonicClock, SystemClock, Timestamp, Zone
 from .io import Pollable
+
+UTC = LocalTime(0, "UTC", False)
 
 
 class TimezoneDisplay(Record):
@@ -50,19 +52,23 @@ class Wall:
 
 
 class Timezone:
-    """`wasi:clocks/timezone`: no time zone is exposed."""
+    """`wasi:clocks/timezone`. Where the zone tells nothing of a time, that is one of UTC."""
+
+    def __init__(self, zone: Zone) -> None:
+        self.zone = zone
 
     def display(self, when: Timestamp) -> TimezoneDisplay:
-        return TimezoneDisplay(0, "UTC", False)
+        local = self.zone.at(when.seconds) or UTC
+        return TimezoneDisplay(local.utc_offset // 10**9, local.name, local.is_daylight_saving)
 
     def utc_offset(self, when: Timestamp) -> int:
-        return 0
+        return self.display(when).utc_offset
 
 
-def interfaces(monotonic_clock: MonotonicClock, system_clock: SystemClock) -> Mapping[str, object]:
+def interfaces(monotonic_clock: MonotonicClock, system_clock: SystemClock, zone: Zone) -> Mapping[str, object]:
     """The providers of the package's interfaces, by name without version."""
     return {
         "wasi:clocks/monotonic-clock": Monotonic(monotonic_clock),
         "wasi:clocks/wall-clock": Wall(system_clock),
-        "wasi:clocks/timezone": Timezone(),
+        "wasi:clocks/timezone": Timezone(zone),
     }

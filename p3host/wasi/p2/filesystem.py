@@ -13,7 +13,7 @@ from ..byte_streams import PIECE, ByteSink, ByteSource
 from ..clock import Timestamp
 from ..descriptors import Descriptor as SharedDescriptor
 from ..descriptors import Preopens
-from ..filesystem import DirectoryReader, Filesystem, Handle, in_thread, read_at, write_all
+from ..filesystem import DirectoryReader, FileStream, Filesystem, Handle, in_thread, read_at, write_all
 from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
 from ..later import MaybeLater
 from ..paths import error
@@ -25,7 +25,8 @@ class FileSource(ByteSource):
     """A file's bytes from an offset on. What the kernel has at hand is ready; `wait` gets the rest from the disk."""
 
     def __init__(self, handle: Handle, offset: int) -> None:
-        self.handle = handle.share()
+        self.handle = handle
+        self.stream = FileStream(handle)
         self.offset = offset
         self.piece: bytes | None = None  # what `wait` found at `offset`
         self.failure: OSError | None = None
@@ -68,14 +69,15 @@ class FileSource(ByteSource):
                 self.piece = piece
 
     def close(self) -> None:
-        self.handle.close()
+        self.stream.close()
 
 
 class FileSink(ByteSink):
     """Writes to a file from an offset on, or always at its end where that is None."""
 
     def __init__(self, handle: Handle, offset: int | None) -> None:
-        self.handle = handle.share()
+        self.handle = handle
+        self.stream = FileStream(handle)
         self.offset = offset
 
     def room(self) -> int:
@@ -93,7 +95,7 @@ class FileSink(ByteSink):
             self.offset += len(data)
 
     def close(self) -> None:
-        self.handle.close()
+        self.stream.close()
 
 
 class DirectoryEntryStream:
@@ -147,9 +149,12 @@ class Descriptor(SharedDescriptor):
         return Timestamp.of(nanoseconds) if nanoseconds >= 0 else None
 
     def read_via_stream(self, offset: int) -> InputStream:
-        if stat.S_ISDIR(self.mode):
-            raise self.failed(error(errno.EISDIR))
-        return InputStream(FetchingSource(FileSource(self.handle, offset), self.background))
+        try:
+            if stat.S_ISDIR(self.mode):
+                raise error(errno.EISDIR)
+            return InputStream(FetchingSource(FileSource(self.handle, offset), self.background))
+        except OSError as failure:
+            raise self.failed(failure) from failure
 
     def write_via_stream(self, offset: int) -> OutputStream:
         return self.output_stream(offset)
@@ -158,9 +163,12 @@ class Descriptor(SharedDescriptor):
         return self.output_stream(None)
 
     def output_stream(self, offset: int | None) -> OutputStream:
-        if DescriptorFlags.WRITE not in self.flags:
-            raise self.failed(error(errno.EBADF))
-        return OutputStream(FileSink(self.handle, offset))
+        try:
+            if DescriptorFlags.WRITE not in self.flags:
+                raise error(errno.EBADF)
+            return OutputStream(FileSink(self.handle, offset))
+        except OSError as failure:
+            raise self.failed(failure) from failure
 
     def read(self, length: int, offset: int) -> MaybeLater[tuple[bytes, bool]]:
         def work(cached: bool) -> tuple[bytes, bool]:

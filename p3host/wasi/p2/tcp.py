@@ -16,7 +16,13 @@ from ..tcp_streams import TcpSink, TcpSource
 from .io import InputStream, OutputStream, Pollable
 
 ERRORS = ErrorCodes(
-    {errno.EAGAIN: "would-block", errno.EMFILE: "new-socket-limit", errno.ENFILE: "new-socket-limit"}, "unknown"
+    {
+        errno.EAGAIN: "would-block",
+        errno.EALREADY: "concurrency-conflict",
+        errno.EMFILE: "new-socket-limit",
+        errno.ENFILE: "new-socket-limit",
+    },
+    "unknown",
 )
 SHUTDOWNS = {"receive": socket.SHUT_RD, "send": socket.SHUT_WR, "both": socket.SHUT_RDWR}
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import anyio
 from anyio.abc import ByteReceiveStream
 
 from ...errors import Err
 from ..byte_streams import PIECE, ByteSink, ByteSource
+
+MAX_STREAMS = 1024  # that go on at once over one standard stream; each may hold a piece in the host's memory
 
 
 def error_code(error: OSError) -> str:
@@ -26,12 +29,22 @@ def error_code(error: OSError) -> str:
 
 class StdinStream(ByteReceiveStream):
     """The stream that `read-via-stream` returns. It takes no more from stdin than it is asked for, so that what the
-    guest leaves unread is there for the next stream."""
+    guest leaves unread is there for the next stream. `others` are those that have not finished."""
 
-    def __init__(self, source: ByteSource) -> None:
+    def __init__(self, source: ByteSource, others: WeakSet[StdinStream]) -> None:
         self.source = source
+        self.others = others
         self.finished = anyio.Event()
         self.error: OSError | None = None
+        if len(others) < MAX_STREAMS:
+            others.add(self)
+        else:
+            self.error = OSError(errno.EMFILE, "there are too many streams")
+            self.finish()
+
+    def finish(self) -> None:
+        self.finished.set()
+        self.others.discard(self)
 
     async def receive(self, max_bytes: int = PIECE) -> bytes:
         while not self.finished.is_set():
@@ -45,11 +58,11 @@ class StdinStream(ByteReceiveStream):
             if data is not None:
                 break
             await self.source.wait()
-        self.finished.set()
+        self.finish()
         raise anyio.EndOfStream
 
     async def aclose(self) -> None:
-        self.finished.set()
+        self.finish()
 
     async def outcome(self) -> None:
         """Waits until the stream ended, failed or was dropped.
@@ -66,9 +79,10 @@ class Stdin:
 
     def __init__(self, source: ByteSource) -> None:
         self.source = source
+        self.streams: WeakSet[StdinStream] = WeakSet()
 
     def read_via_stream(self) -> tuple[StdinStream, Coroutine[Any, Any, None]]:
-        stream = StdinStream(self.source)
+        stream = StdinStream(self.source, self.streams)
         return stream, stream.outcome()
 
 
@@ -85,6 +99,7 @@ class Output:
 
     def __init__(self, sink: ByteSink) -> None:
         self.sink = sink
+        self.stream_count = 0
 
     def write_via_stream(self, data: GuestStream) -> Coroutine[Any, Any, None]:
         return self.drain(data)
@@ -95,7 +110,10 @@ class Output:
         :raises Err: writing failed; with the `error-code`
         """
         sink = self.sink
+        self.stream_count += 1
         try:
+            if self.stream_count > MAX_STREAMS:
+                raise OSError(errno.EMFILE, "there are too many streams")
             while piece := await data.read(PIECE):
                 done = sink.write_now(piece)
                 if done < len(piece):
@@ -103,6 +121,7 @@ class Output:
         except OSError as error:
             raise Err(error_code(error)) from error
         finally:
+            self.stream_count -= 1
             data.close()
 
 

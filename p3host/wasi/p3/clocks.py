@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from ..clock import MonotonicClock, SystemClock, Timestamp
+from ..clock import MonotonicClock, SystemClock, Timestamp, Zone
 
 
 class Monotonic:
@@ -41,23 +41,30 @@ class System:
 
 
 class Timezone:
-    """`wasi:clocks/timezone`: no time zone is exposed."""
+    """`wasi:clocks/timezone`."""
+
+    def __init__(self, zone: Zone, clock: SystemClock) -> None:
+        self.zone = zone
+        self.clock = clock
 
     def iana_id(self) -> str | None:
-        return None
+        return self.zone.iana_id
 
     def utc_offset(self, when: Timestamp) -> int | None:
-        return None
+        local = self.zone.at(when.seconds)
+        return None if local is None else local.utc_offset
 
     def to_debug_string(self) -> str:
-        return "UTC"
+        """The zone's name in the database; else its abbreviation now; "UTC" if none is exposed."""
+        local = self.zone.at(self.clock.now() // 10**9)
+        return self.zone.iana_id or ("UTC" if local is None else local.name)
 
 
-def interfaces(monotonic_clock: MonotonicClock, system_clock: SystemClock) -> Mapping[str, object]:
+def interfaces(monotonic_clock: MonotonicClock, system_clock: SystemClock, zone: Zone) -> Mapping[str, object]:
     """The providers of the package's interfaces, by name without version."""
     return {
         "wasi:clocks/types": object(),
         "wasi:clocks/monotonic-clock": Monotonic(monotonic_clock),
         "wasi:clocks/system-clock": System(system_clock),
-        "wasi:clocks/timezone": Timezone(),
+        "wasi:clocks/timezone": Timezone(zone, system_clock),
     }

@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 from ..clock import Timestamp
 from ..descriptors import FAILURES, Preopens
 from ..descriptors import Descriptor as SharedDescriptor
-from ..filesystem import MAX_READ, DirectoryReader, Filesystem, Handle, in_thread, read_at, write_all
+from ..filesystem import MAX_READ, DirectoryReader, FileStream, Filesystem, in_thread, read_at, write_all
 from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
 from ..paths import error
 from .other import Other
@@ -60,11 +60,17 @@ class FileReading(Reading, ByteReceiveStream):
 
     def __init__(self, descriptor: Descriptor, offset: int) -> None:
         super().__init__(descriptor)
-        self.handle = descriptor.handle.share()
+        self.handle = descriptor.handle
         self.offset = offset
+        self.stream: FileStream | None = None
+        try:
+            self.stream = FileStream(self.handle)
+        except OSError as failure:
+            self.end(failure)
 
     def release(self) -> None:
-        self.handle.close()
+        if self.stream is not None:
+            self.stream.close()
 
     async def receive(self, max_bytes: int = MAX_READ) -> bytes:
         await checkpoint()
@@ -145,25 +151,35 @@ class Descriptor(SharedDescriptor):
         return reading, reading.result()
 
     def write_via_stream(self, data: Bytes, offset: int) -> Coroutine[Any, Any, None]:
-        return self.write(self.handle.share(), data, offset)
+        return self.write(self.output_stream(), data, offset)
 
     def append_via_stream(self, data: Bytes) -> Coroutine[Any, Any, None]:
-        return self.write(self.handle.share(), data, None)
+        return self.write(self.output_stream(), data, None)
 
-    async def write(self, handle: Handle, data: Bytes, offset: int | None) -> None:
-        """Writes what comes until the stream ends, at the file's end where `offset` is None. It closes both."""
+    def output_stream(self) -> FileStream | OSError:
+        """Or why there can be none."""
         try:
             if DescriptorFlags.WRITE not in self.flags:
                 raise error(errno.EBADF)
+            return FileStream(self.handle)
+        except OSError as failure:
+            return failure
+
+    async def write(self, stream: FileStream | OSError, data: Bytes, offset: int | None) -> None:
+        """Writes what comes until the stream ends, at the file's end where `offset` is None. It closes both."""
+        try:
+            if isinstance(stream, OSError):
+                raise stream
             while piece := await data.read(MAX_READ):
-                await in_thread(write_all, handle, piece, offset)
+                await in_thread(write_all, stream.handle, piece, offset)
                 if offset is not None:
                     offset += len(piece)
         except FAILURES as failure:
             raise self.failed(failure) from failure
         finally:
             data.close()
-            handle.close()
+            if isinstance(stream, FileStream):
+                stream.close()
 
     def read_directory(self) -> tuple[DirectoryReading, Coroutine[Any, Any, None]]:
         reading = DirectoryReading(self)
