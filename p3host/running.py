@@ -54,10 +54,10 @@ def leave(number: int, frame: FrameType | None) -> None:
     os._exit(stopped_by(number))
 
 
-async def run_command(component: Component, wasi: Wasi, timeout: float | None, say: Callable[[str], None]) -> int:
+async def run_command(component: Component, wasi: Wasi, limit_seconds: float | None, say: Callable[[str], None]) -> int:
     """Runs a command, and returns its exit status.
 
-    SIGINT and SIGTERM have the guest cancelled, as does the end of `timeout`, which is in seconds. If the guest, or
+    SIGINT and SIGTERM have the guest cancelled, as does the end of `limit_seconds`. If the guest, or
     what the host does for it, can't be ended in time after that, or such a signal comes a second time, the process
     ends. On SIGUSR1, `say` is given what goes on in the guest.
 
@@ -65,14 +65,16 @@ async def run_command(component: Component, wasi: Wasi, timeout: float | None, s
     :raises Trap: if it traps.
     """
     run_interface(component)  # before anything of it runs
-    return await CommandRun(component, wasi, timeout, say).run()
+    return await CommandRun(component, wasi, limit_seconds, say).run()
 
 
 class CommandRun:
-    def __init__(self, component: Component, wasi: Wasi, timeout: float | None, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, component: Component, wasi: Wasi, limit_seconds: float | None, say: Callable[[str], None]
+    ) -> None:
         self.component = component
         self.wasi = wasi
-        self.timeout = timeout
+        self.limit_seconds = limit_seconds
         self.say = say
         self.scope = anyio.CancelScope()  # what the guest runs in
         self.stop_status: int | None = None  # since it has been told to stop
@@ -83,8 +85,8 @@ class CommandRun:
         failure: Exception | None = None
         async with anyio.create_task_group() as group:
             await group.start(self.stop_on_signals)
-            if self.timeout is not None:
-                group.start_soon(self.stop_after, self.timeout)
+            if self.limit_seconds is not None:
+                group.start_soon(self.stop_after, self.limit_seconds)
             with self.scope:
                 try:
                     await self.run_guest(group)

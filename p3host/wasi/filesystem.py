@@ -20,6 +20,7 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
+from .background import Finishing
 from .byte_streams import PIECE
 from .directory import Directory
 from .paths import error, libc
@@ -48,8 +49,11 @@ class Filesystem:
     A guest that has `max_open` files and directories open gets `insufficient-memory` for one more.
     """
 
-    def __init__(self, directories: Sequence[Directory] = (), *, max_open: int = 256) -> None:
+    def __init__(
+        self, directories: Sequence[Directory] = (), *, max_open: int = 256, finishing: Finishing | None = None
+    ) -> None:
         self.directories = tuple(directories)
+        self.finishing = finishing or Finishing()
         self.max_open = max_open
         self.open_count = 0
         self.lock = threading.Lock()

@@ -32,6 +32,7 @@ class GuestStream:
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self.pieces = list(pieces)
+        self.waiting = False
         self.closed = False
 
     async def read(self, max_count: int) -> bytes:
@@ -41,6 +42,9 @@ class GuestStream:
         piece, rest = self.pieces[0][:max_count], self.pieces[0][max_count:]
         self.pieces[:1] = [rest] if rest else []
         return piece
+
+    def unread(self) -> bytes:
+        return b""
 
     def close(self) -> None:
         self.closed = True

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Coroutine, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from functools import partial
 
 import anyio
 from anyio.abc import ByteReceiveStream
 
 from ...errors import Err
+from ..background import Finishing
 from ..byte_streams import PIECE, ByteSink, ByteSource
+from .draining import Draining, Ending, GuestStream, drain
 
 
 def error_code(error: OSError) -> str:
@@ -30,11 +32,11 @@ class StdinStream(ByteReceiveStream):
 
     def __init__(self, source: ByteSource) -> None:
         self.source = source
-        self.finished = anyio.Event()
+        self.ended = anyio.Event()
         self.error: OSError | None = None
 
     async def receive(self, max_bytes: int = PIECE) -> bytes:
-        while not self.finished.is_set():
+        while not self.ended.is_set():
             try:
                 data = self.source.take(min(max_bytes, PIECE))
             except OSError as error:
@@ -45,18 +47,18 @@ class StdinStream(ByteReceiveStream):
             if data is not None:
                 break
             await self.source.wait()
-        self.finished.set()
+        self.ended.set()
         raise anyio.EndOfStream
 
     async def aclose(self) -> None:
-        self.finished.set()
+        self.ended.set()
 
     async def outcome(self) -> None:
         """Waits until the stream ended, failed or was dropped.
 
         :raises Err: it failed; with the `error-code`
         """
-        await self.finished.wait()
+        await self.ended.wait()
         if self.error is not None:
             raise Err(error_code(self.error)) from self.error
 
@@ -67,50 +69,42 @@ class Stdin:
     def __init__(self, source: ByteSource) -> None:
         self.source = source
 
-    def read_via_stream(self) -> tuple[StdinStream, Coroutine[Any, Any, None]]:
+    def read_via_stream(self) -> tuple[StdinStream, Ending]:
         stream = StdinStream(self.source)
-        return stream, stream.outcome()
-
-
-class GuestStream(Protocol):
-    """A `stream<u8>` that a guest passed."""
-
-    async def read(self, max_count: int, /) -> bytes: ...
-
-    def close(self) -> object: ...
+        return stream, Ending(stream, stream.outcome)
 
 
 class Output:
     """`wasi:cli/stdout` or `wasi:cli/stderr`."""
 
-    def __init__(self, sink: ByteSink) -> None:
+    def __init__(self, sink: ByteSink, finishing: Finishing) -> None:
         self.sink = sink
+        self.finishing = finishing
 
-    def write_via_stream(self, data: GuestStream) -> Coroutine[Any, Any, None]:
-        return self.drain(data)
+    def write_via_stream(self, data: GuestStream) -> Draining:
+        return Draining(data, partial(self.drain, data))
 
     async def drain(self, data: GuestStream) -> None:
         """Writes each piece as it comes, until the guest drops its end.
 
         :raises Err: writing failed; with the `error-code`
         """
-        sink = self.sink
         try:
-            while piece := await data.read(PIECE):
-                done = sink.write_now(piece)
-                if done < len(piece):
-                    await sink.write(piece[done:])
+            await drain(data, PIECE, self.write, self.finishing)
         except OSError as error:
             raise Err(error_code(error)) from error
-        finally:
-            data.close()
+
+    async def write(self, piece: bytes) -> None:
+        done = self.sink.write_now(piece)
+        if done < len(piece):
+            await self.sink.write(piece[done:])
 
 
-def interfaces(stdin: ByteSource, stdout: ByteSink, stderr: ByteSink) -> Mapping[str, object]:
+def interfaces(stdin: ByteSource, stdout: ByteSink, stderr: ByteSink, finishing: Finishing) -> Mapping[str, object]:
     """The providers of the interfaces that 0.3 has its own way, by name without version."""
     return {
         "wasi:cli/types": object(),
         "wasi:cli/stdin": Stdin(stdin),
-        "wasi:cli/stdout": Output(stdout),
-        "wasi:cli/stderr": Output(stderr),
+        "wasi:cli/stdout": Output(stdout, finishing),
+        "wasi:cli/stderr": Output(stderr, finishing),
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import stat
 from collections import deque
-from collections.abc import Coroutine, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from functools import partial
 
 import anyio
 from anyio.abc import ByteReceiveStream
@@ -18,15 +18,8 @@ from ..descriptors import Descriptor as SharedDescriptor
 from ..filesystem import MAX_READ, DirectoryReader, Filesystem, Handle, in_thread, read_at, write_all
 from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
 from ..paths import error
+from .draining import Draining, Ending, GuestStream, drain
 from .other import Other
-
-
-class Bytes(Protocol):
-    """A `stream<u8>` from the guest: `read` gives at most `max_count` bytes, and b"" at the end."""
-
-    async def read(self, max_count: int) -> bytes: ...
-
-    def close(self) -> None: ...
 
 
 class Reading:
@@ -137,34 +130,38 @@ class Descriptor(SharedDescriptor):
     def timestamp(nanoseconds: int) -> Timestamp:
         return Timestamp.of(nanoseconds)
 
-    def read_via_stream(self, offset: int) -> tuple[ByteReceiveStream, Coroutine[Any, Any, None]]:
+    def read_via_stream(self, offset: int) -> tuple[FileReading, Ending]:
         reading = FileReading(self, offset)
-        return reading, reading.result()
+        return reading, Ending(reading, reading.result)
 
-    def write_via_stream(self, data: Bytes, offset: int) -> Coroutine[Any, Any, None]:
-        return self.write(self.handle.share(), data, offset)
+    def write_via_stream(self, data: GuestStream, offset: int) -> Draining:
+        return Draining(data, partial(self.write, self.handle.share(), data, offset))
 
-    def append_via_stream(self, data: Bytes) -> Coroutine[Any, Any, None]:
-        return self.write(self.handle.share(), data, None)
+    def append_via_stream(self, data: GuestStream) -> Draining:
+        return Draining(data, partial(self.write, self.handle.share(), data, None))
 
-    async def write(self, handle: Handle, data: Bytes, offset: int | None) -> None:
+    async def write(self, handle: Handle, data: GuestStream, offset: int | None) -> None:
         """Writes what comes until the stream ends, at the file's end where `offset` is None. It closes both."""
+
+        async def write_piece(piece: bytes) -> None:
+            nonlocal offset
+            await in_thread(write_all, handle, piece, offset)
+            if offset is not None:
+                offset += len(piece)
+
         try:
             if DescriptorFlags.WRITE not in self.flags:
                 raise error(errno.EBADF)
-            while piece := await data.read(MAX_READ):
-                await in_thread(write_all, handle, piece, offset)
-                if offset is not None:
-                    offset += len(piece)
+            await drain(data, MAX_READ, write_piece, handle.filesystem.finishing)
         except FAILURES as failure:
             raise self.failed(failure) from failure
         finally:
             data.close()
             handle.close()
 
-    def read_directory(self) -> tuple[DirectoryReading, Coroutine[Any, Any, None]]:
+    def read_directory(self) -> tuple[DirectoryReading, Ending]:
         reading = DirectoryReading(self)
-        return reading, reading.result()
+        return reading, Ending(reading, reading.result)
 
 
 class Types:
