@@ -88,6 +88,10 @@ PRINTING_CORE = """
   (global $output (mut i32) (i32.const 0)) (global $written (mut i32) (i32.const 0))"""
 
 
+WRITE = "(drop (call $write (global.get $output) (i32.const 16) (i32.const 8)))"
+"""Writes the two lines to the stream that `$open` made."""
+
+
 def printing(code: str) -> str:
     """A command over `wasi:cli/stdout` whose `run` has the code. `$open` leaves the writable end of a stream in
     `$output`, the future beside it in `$written`; memory has "one\\n" at 16, "two\\n" at 20, and 1 MiB of zeros."""
