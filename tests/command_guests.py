@@ -47,7 +47,7 @@ PRINTING = """
     (alias outer 1 $error-code (type $outer))
     (export "error-code" (type $e (eq $outer)))
     (export "write-via-stream" (func (param "data" (stream u8)) (result (future (result (error $e))))))))
-  (import "wasi:cli/exit@0.3.0" (instance $exit (export "exit" (func (param "status" (result))))))
+  (import "wasi:cli/exit@0.3.0" (instance $exit (export "exit-with-code" (func (param "status-code" u8)))))
   (import "wasi:clocks/monotonic-clock@0.3.0" (instance $clock
     (export "wait-for" (func async (param "how-long" u64)))))
   (type $bytes (stream u8))
@@ -62,7 +62,7 @@ PRINTING = """
   (core func $end (canon stream.drop-writable $bytes))
   (core func $outcome (canon future.read $future (memory $memory)))
   (core func $drop (canon future.drop-readable $future))
-  (core func $exit (canon lower (func $exit "exit")))
+  (core func $exit (canon lower (func $exit "exit-with-code")))
   (core func $sleep (canon lower (func $clock "wait-for")))
   (core func $set-new (canon waitable-set.new))
   (core func $set-wait (canon waitable-set.wait (memory $memory)))
@@ -91,11 +91,25 @@ PRINTING_CORE = """
 WRITE = "(drop (call $write (global.get $output) (i32.const 16) (i32.const 8)))"
 """Writes the two lines to the stream that `$open` made."""
 
+WRITE_ON = """(loop $on (br_if $on (i32.ne (i32.and (i32.const 15)
+  (call $write (global.get $output) (i32.const 24) (i32.const 100000))) (i32.const 1))))"""
+"""Writes zeros until the other end is dropped."""
+
+EXIT_WITH_OUTCOME = """(drop (call $outcome (global.get $written) (i32.const 0)))
+  (call $exit (i32.add (i32.mul (i32.load8_u (i32.const 0)) (i32.const 10)) (i32.load8_u (i32.const 1))))"""
+"""Exits with 0 if all was written, else with 10 for `io` and 12 for `pipe`."""
+
 
 def printing(code: str) -> str:
     """A command over `wasi:cli/stdout` whose `run` has the code. `$open` leaves the writable end of a stream in
     `$output`, the future beside it in `$written`; memory has "one\\n" at 16, "two\\n" at 20, and 1 MiB of zeros."""
     return command(code, imports=PRINTING, core=PRINTING_CORE)
+
+
+def write_guest(folder: Path, text: str) -> Path:
+    path = folder / "guest.wasm"
+    path.write_text(text)
+    return path
 
 
 @contextmanager

@@ -12,17 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from command_guests import BACKENDS, C_FILES, GO_COMMAND, GO_HELLO, WRITE, command, printing, running
+from command_guests import BACKENDS, C_FILES, GO_COMMAND, GO_HELLO, WRITE, command, printing, running, write_guest
 
 from p3host.running import GRACE_SECONDS
 from p3host.runtime.function import CallbackCode
 from p3host.runtime.waitable import EventCode
-
-
-def write(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "guest.wasm"
-    path.write_text(text)
-    return path
 
 
 def wait_until_signal_is(process: subprocess.Popen[bytes], number: signal.Signals, disposition: str) -> None:
@@ -100,7 +94,7 @@ GUESTS_THAT_GO_ON: dict[str, str | list[str]] = {
 @pytest.mark.parametrize("doing", GUESTS_THAT_GO_ON)
 def test_a_guest_that_goes_on_is_ended(tmp_path: Path, doing: str, backend: str) -> None:
     guest = GUESTS_THAT_GO_ON[doing]
-    args = ["--backend", backend, *(guest if isinstance(guest, list) else [write(tmp_path, guest)])]
+    args = ["--backend", backend, *(guest if isinstance(guest, list) else [write_guest(tmp_path, guest)])]
     with open("/dev/zero", "rb") as zeros, ExitStack() as stack:
         stdin = zeros if "full pipe" in doing else subprocess.PIPE
         limited = stack.enter_context(running("--timeout", "0.75", *args, stdin=stdin))
@@ -124,7 +118,7 @@ def test_a_guest_that_goes_on_is_ended(tmp_path: Path, doing: str, backend: str)
 @pytest.mark.parametrize("doing", ["computing", "asleep"])
 def test_sigterm_ends_a_guest_with_143(tmp_path: Path, doing: str, backend: str) -> None:
     guest = GUESTS_THAT_GO_ON[doing]
-    args = guest if isinstance(guest, list) else [write(tmp_path, guest)]
+    args = guest if isinstance(guest, list) else [write_guest(tmp_path, guest)]
     with running("--backend", backend, *args) as process:
         wait_until_it_runs(process)
         process.send_signal(signal.SIGTERM)
@@ -141,7 +135,7 @@ def test_a_guest_that_ends_in_time_has_its_own_status(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_second_signal_ends_the_process_without_grace(tmp_path: Path, backend: str) -> None:
-    with running("--backend", backend, write(tmp_path, SPINNING)) as process:
+    with running("--backend", backend, write_guest(tmp_path, SPINNING)) as process:
         wait_until_it_runs(process)
         process.send_signal(signal.SIGINT)
         while process.poll() is None:
@@ -211,7 +205,7 @@ def test_sigusr1_prints_who_waits_for_what_and_the_guest_goes_on(backend: str) -
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_sigusr1_tells_of_a_guest_that_computes(tmp_path: Path, backend: str) -> None:
-    with running("--backend", backend, write(tmp_path, SPINNING)) as process:
+    with running("--backend", backend, write_guest(tmp_path, SPINNING)) as process:
         assert process.stderr is not None
         wait_until_it_runs(process)
         process.send_signal(signal.SIGUSR1)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import math
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import anyio
 import pytest
+from command_guests import GUESTS, WRITE, printing
 from guest_text import component_text
 
-from p3host import Deadlock
+from p3host import Deadlock, Directory, Exit, Wasi
 from p3host.component import Component
 
 pytestmark = pytest.mark.anyio
@@ -46,3 +50,117 @@ async def test_a_deadlock_is_reported_when_guests_have_used_up_their_share_of_th
         driver.report_if_stuck = report_late  # type: ignore[method-assign]
         with anyio.fail_after(10), pytest.raises(Deadlock, match="waits for a waitable set"):
             await instance.exports.f()
+
+
+# Host tasks that wait for the guest itself are no reason to wait.
+
+RUN = "wasi:cli/run@0.3.0"
+FOREVER = "(call $forever) i32.const 0"
+
+
+@pytest.mark.parametrize("before", ["", WRITE, WRITE + WRITE, "(call $drop (global.get $written))" + WRITE])
+async def test_a_guest_that_leaves_its_output_open_and_waits_for_ever_is_reported(before: str) -> None:
+    output = io.BytesIO()
+    component = Component.load(printing(f"(call $open) {before} {FOREVER}"))
+    async with component.instantiate(wasi=Wasi(stdout=output), detect_deadlock=True) as instance:
+        with anyio.fail_after(10), pytest.raises(Deadlock, match="waits for a waitable set"):
+            await instance.exports[RUN].run()
+    assert output.getvalue() == b"one\ntwo\n" * before.count(WRITE)
+
+
+async def test_output_that_is_slow_is_waited_for_before_a_deadlock_is_reported() -> None:
+    send, receive = anyio.create_memory_object_stream[bytes](0)
+    component = Component.load(printing(f"(call $open) {WRITE} {FOREVER}"))
+    reported = False
+
+    async def run() -> None:
+        nonlocal reported
+        async with component.instantiate(wasi=Wasi(stdout=send), detect_deadlock=True) as instance:
+            with pytest.raises(Deadlock):
+                await instance.exports[RUN].run()
+        reported = True
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        await anyio.wait_all_tasks_blocked()
+        assert not reported
+        assert await receive.receive() == b"one\ntwo\n"
+    assert reported
+    send.close()
+    receive.close()
+
+
+async def test_a_guest_that_sleeps_while_its_output_is_open_is_none() -> None:
+    component = Component.load(printing(f"(call $open) {WRITE} (call $sleep (i64.const 20000000)) {WRITE} i32.const 0"))
+    output = io.BytesIO()
+    async with component.instantiate(wasi=Wasi(stdout=output), detect_deadlock=True) as instance:
+        await instance.exports[RUN].run()
+    assert output.getvalue() == b"one\ntwo\n" * 2
+
+
+async def test_a_guest_that_waits_for_its_input_is_none() -> None:
+    send, receive = anyio.create_memory_object_stream[bytes](0)
+    wasi = Wasi(args=["c-files", "cat", "exit", "7"], stdin=receive, stdout=io.BytesIO())
+    component = Component.load(GUESTS / "c-files" / "c-files.wasm")
+    status = None
+
+    async def run() -> None:
+        nonlocal status
+        async with component.instantiate(wasi=wasi, detect_deadlock=True) as instance:
+            with pytest.raises(Exit) as left:
+                await instance.exports[RUN].run()
+            status = left.value.status
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        for piece in (b"one", b"two"):
+            await anyio.wait_all_tasks_blocked()
+            await send.send(piece)
+        await anyio.wait_all_tasks_blocked()
+        assert status is None
+        send.close()
+    assert status == 7
+    receive.close()
+
+
+@pytest.mark.parametrize("words", [["cat", "hang"], ["copy", "/data/a", "/data/b", "hang"], ["list", "/data", "hang"]])
+async def test_a_guest_that_waits_for_ever_after_streams_of_the_host_is_reported(
+    tmp_path: Path, words: list[str]
+) -> None:
+    (tmp_path / "a").write_text("text")
+    wasi = Wasi(
+        args=["c-files", *words], stdin=b"input", stdout=io.BytesIO(), directories=[Directory(tmp_path, "/data", True)]
+    )
+    component = Component.load(GUESTS / "c-files" / "c-files.wasm")
+    async with component.instantiate(wasi=wasi, detect_deadlock=True) as instance:
+        with anyio.fail_after(10), pytest.raises(Deadlock, match="waits for a waitable set"):
+            await instance.exports[RUN].run()
+
+
+# It gets a stream and a future from `numbers`, reads one element or none, and waits for ever.
+HOLDS_A_STREAM = component_text(
+    imports="""(type $s (stream u8)) (import "numbers" (func $numbers (result $s)))""",
+    canons={
+        "numbers": ("lower (func $numbers)", "(result i32)"),
+        "read": ("stream.read $s (memory $memory)", "(param i32 i32 i32) (result i32)"),
+        "set-new": ("waitable-set.new", "(result i32)"),
+        "wait": ("waitable-set.wait (memory $memory)", "(param i32 i32) (result i32)"),
+    },
+    code="""
+      (func (export "f") (param $count i32) (local $stream i32)
+        (local.set $stream (call $numbers))
+        (if (local.get $count) (then (drop (call $read (local.get $stream) (i32.const 0) (local.get $count)))))
+        (drop (call $wait (call $set-new) (i32.const 0))))""",
+    exports="""(func (export "f") async (param "count" u32) (canon lift (core func $main "f")))""",
+)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+async def test_a_stream_of_python_that_nobody_reads_on_is_no_reason_to_wait(count: int) -> None:
+    async def numbers() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    async with Component.load(HOLDS_A_STREAM).instantiate({"numbers": numbers}, detect_deadlock=True) as instance:
+        with anyio.fail_after(10), pytest.raises(Deadlock, match="waits for a waitable set"):
+            await instance.exports.f(count)
