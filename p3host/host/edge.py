@@ -46,8 +46,7 @@ class PythonEdge:
 
     def taken(self, end: HostEnd) -> Shared:
         shared = end.take()
-        if end.driver is not self.driver:
-            self.driver.has_peers = end.driver.has_peers = True
+        self.driver.meet(end.driver)
         return shared
 
     def give_back(self, value: Any, shared: Shared) -> None:

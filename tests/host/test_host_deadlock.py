@@ -164,3 +164,72 @@ async def test_a_stream_of_python_that_nobody_reads_on_is_no_reason_to_wait(coun
     async with Component.load(HOLDS_A_STREAM).instantiate({"numbers": numbers}, detect_deadlock=True) as instance:
         with anyio.fail_after(10), pytest.raises(Deadlock, match="waits for a waitable set"):
             await instance.exports.f(count)
+
+
+# Guests of other instances
+
+CALLER = component_text(
+    imports='(import "work" (func $work async))',
+    canons={"work": ("lower (func $work)", "")},
+    code='(func (export "f") (call $work))',
+    exports='(func (export "f") async (canon lift (core func $main "f")))',
+)
+
+
+async def test_a_guest_that_waits_for_one_of_another_instance_is_none_while_that_goes_on() -> None:
+    async def nap() -> None:
+        await anyio.sleep(0.02)
+
+    component = Component.load(CALLER)
+    async with (
+        component.instantiate({"work": nap}) as callee,
+        component.instantiate({"work": callee.exports.f}, detect_deadlock=True) as caller,
+    ):
+        await caller.exports.f()
+
+
+async def test_a_guest_that_waits_for_one_of_another_instance_that_can_not_go_on_is_reported() -> None:
+    async with (
+        Component.load(YIELDS_THEN_WAITS).instantiate() as callee,
+        Component.load(CALLER).instantiate({"work": callee.exports.f}, detect_deadlock=True) as caller,
+    ):
+        with anyio.fail_after(10), pytest.raises(Deadlock, match="'f' can never return"):
+            await caller.exports.f()
+
+
+async def test_a_guest_whose_stream_comes_from_another_instance_is_none_while_that_goes_on() -> None:
+    """The one writes 20 ms after the other has begun to read."""
+    waits = component_text(
+        imports="""(type $s (stream u8)) (import "sleep" (func $sleep async (result u32)))""",
+        canons={
+            "sleep": ("lower (func $sleep)", "(result i32)"),
+            "return": ("task.return (result $s)", "(param i32)"),
+            "new": ("stream.new $s", "(result i64)"),
+            "write": ("stream.write $s (memory $memory)", "(param i32 i32 i32) (result i32)"),
+        },
+        code="""
+          (func (export "f") (local $ends i64)
+            (local.set $ends (call $new))
+            (call $return (i32.wrap_i64 (local.get $ends)))
+            (drop (call $sleep))
+            (drop (call $write
+              (i32.wrap_i64 (i64.shr_u (local.get $ends) (i64.const 32))) (i32.const 0) (i32.const 1))))""",
+        exports="""(func (export "f") async (result $s) (canon lift (core func $main "f") async))""",
+    )
+    reads = component_text(
+        imports="""(type $s (stream u8))""",
+        canons={"read": ("stream.read $s (memory $memory)", "(param i32 i32 i32) (result i32)")},
+        code="""(func (export "g") (param $s i32) (result i32)
+          (call $read (local.get $s) (i32.const 0) (i32.const 9)))""",
+        exports="""(func (export "g") async (param "s" $s) (result u32) (canon lift (core func $main "g")))""",
+    )
+
+    async def sleep() -> int:
+        await anyio.sleep(0.02)
+        return 0
+
+    async with (
+        Component.load(waits).instantiate({"sleep": sleep}) as writer,
+        Component.load(reads).instantiate(detect_deadlock=True) as reader,
+    ):
+        assert await reader.exports.g(await writer.exports.f()) == 1 << 4
