@@ -34,7 +34,7 @@ from .filesystem_types import (
     PathFlags,
 )
 from .later import MaybeLater
-from .paths import encode, entry_beneath, error, libc, link_target, open_beneath, parent_beneath
+from .paths import encode, entry_beneath, error, libc, link_target, open_beneath, open_granted, parent_beneath
 
 T = TypeVar("T")
 
@@ -340,7 +340,7 @@ class Preopens:
     def open_directories(self) -> list[tuple[Descriptor, str]]:
         opened: list[tuple[Descriptor, str]] = []
         for directory in self.filesystem.directories:
-            handle = self.filesystem.open(partial(os.open, directory.host_path, os.O_RDONLY | os.O_DIRECTORY))
+            handle = self.filesystem.open(partial(open_granted, os.fsencode(directory.host_path)))
             flags = DescriptorFlags.READ
             if directory.writable:
                 flags |= DescriptorFlags.MUTATE_DIRECTORY

@@ -12,7 +12,8 @@ from ..errors import LinkError
 class Directory:
     """A directory of the host that a guest gets, as `guest_path`; read-only unless `writable`.
 
-    A relative `host_path` is taken from the working directory of now. LinkError where it is no directory.
+    A relative `host_path` is taken from the working directory of now, and symbolic links in it are followed now: what
+    they lead to is granted. LinkError where that is no directory.
     """
 
     host_path: str | os.PathLike[str]
@@ -20,7 +21,7 @@ class Directory:
     writable: bool = False
 
     def __post_init__(self) -> None:
-        host_path = os.path.abspath(self.host_path)
+        host_path = os.path.realpath(self.host_path)
         object.__setattr__(self, "host_path", host_path)
         if not os.path.isdir(host_path):
             raise LinkError([f"can't grant {host_path!r} as {self.guest_path!r}: it is no directory; create it first"])

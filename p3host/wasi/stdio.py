@@ -1,7 +1,8 @@
 """What a guest's stdin, stdout and stderr can be, as byte sources and sinks.
 
 The process's own are read and written only where that can't block: pipes, sockets and terminals when they are ready,
-files (which always are) in a worker thread for reading and at once for writing.
+files (which always are) in a worker thread for reading, and for writing at once where the disk is a local one. A thread
+costs a hundred times what a write of a line does, and local disks keep programs waiting only when they are very busy.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import os
 import select
 import sys
 import weakref
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Protocol, TypeAlias
 
@@ -32,6 +32,7 @@ from anyio.abc import (
 from .byte_streams import PIECE, ByteSink, ByteSource
 
 STDIN, STDOUT, STDERR = 0, 1, 2
+RETRY_SECONDS = 0.1  # after which there may be a file descriptor again
 
 
 class Stdio(Enum):
@@ -78,7 +79,11 @@ def output_sink(grant: Output, fd: int) -> ByteSink:
     if grant is Stdio.PROCESS:
         if (sys.__stdout__ if fd == STDOUT else sys.__stderr__) is None:
             return WriterSink(FileWriter(-1))  # closed: the number may belong to another file by now
-        return PollableSink(fd) if is_pollable(fd) else WriterSink(FileWriter(fd))
+        if is_pollable(fd):
+            return PollableSink(fd)
+        from .filesystem import is_local
+
+        return WriterSink(FileWriter(fd)) if is_local(fd) else ThreadSink(fd)
     if isinstance(grant, (ByteSendStream, ObjectSendStream)):
         return SendStreamSink(grant)
     if hasattr(grant, "write") and not isinstance(grant, io.TextIOBase):
@@ -191,16 +196,18 @@ class PollableSource(ByteSource):
             return None
 
     async def wait(self) -> None:
-        with duplicate(self.fd) as fd:
-            await anyio.wait_readable(fd)
+        await wait_for(self.fd, anyio.wait_readable)
 
 
-@contextmanager
-def duplicate(fd: int) -> Iterator[int]:
-    """A descriptor of its own to wait for: the event loop allows one waiter for each."""
-    own = os.dup(fd)
+async def wait_for(fd: int, ready: Callable[[int], Awaitable[None]]) -> None:
+    """Waits until a file may be ready, by a descriptor of its own: the event loop allows one waiter for each."""
     try:
-        yield own
+        own = os.dup(fd)
+    except OSError:  # there are too many; the caller asks again
+        await anyio.sleep(RETRY_SECONDS)
+        return
+    try:
+        await ready(own)
     finally:
         anyio.notify_closing(own)
         os.close(own)
@@ -250,8 +257,7 @@ class PollableSink(ByteSink):
         return os.write(self.fd, data[: select.PIPE_BUF])
 
     async def wait(self) -> None:
-        with duplicate(self.fd) as fd:
-            await anyio.wait_writable(fd)
+        await wait_for(self.fd, anyio.wait_writable)
 
 
 class WriterSink(ByteSink):
@@ -290,6 +296,27 @@ class FileWriter:
 
     def write(self, data: bytes) -> int:
         return os.write(self.fd, data)
+
+
+class ThreadSink(ByteSink):
+    """A file whose disk may be far."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def room(self) -> int:
+        return PIECE
+
+    def write_now(self, data: bytes) -> int:
+        return 0
+
+    async def wait(self) -> None:
+        return
+
+    async def write(self, data: bytes) -> None:
+        done = 0
+        while done < len(data):
+            done += await anyio.to_thread.run_sync(os.write, self.fd, data[done:])
 
 
 class SendStreamSink(ByteSink):
