@@ -88,8 +88,16 @@ def some_operation(chance: random.Random) -> tuple[str, str, str, bool, bool]:
     return chance.choice(OPERATIONS), some_path(chance), other, chance.random() < 0.2, chance.random() < 0.2
 
 
-# Each is one moment inside and leads out the next, so that who looks first and acts then is wrong.
-ALWAYS = [("exchange", "a", "b"), ("exchange", "c", "d")]
+# `a` and `c` are inside one moment and lead out the next, so that who looks first and acts then is wrong.
+ALWAYS = [
+    ("directory", "a", ""),
+    ("file within", "a", "canary-file"),
+    ("link", "b", "../canary"),
+    ("exchange", "a", "b"),
+    ("file", "c", ""),
+    ("link", "d", "../canary/canary-file"),
+    ("exchange", "c", "d"),
+]
 
 
 class Tree:
@@ -100,10 +108,6 @@ class Tree:
         self.canary = base / "canary"
         for granted in ("one", "two"):
             (base / granted / "a" / "canary-dir").mkdir(parents=True)
-            for path in ("a/canary-file", "c"):
-                (base / granted / path).write_text("inside")
-        (base / "one" / "b").symlink_to("../canary")
-        (base / "one" / "d").symlink_to("../canary/canary-file")
         (base / "elsewhere").mkdir()
         (self.canary / "canary-dir").mkdir(parents=True)
         for path in ("canary-file", "canary-dir/canary-file"):
@@ -148,6 +152,9 @@ class Tree:
                     os.replace(fresh, one / name)
                 case "directory":
                     os.mkdir(one / name)
+                case "file":
+                    fresh.write_text("inside")
+                    os.replace(fresh, one / name)
                 case "directory within":
                     with opened(one / name) as here:
                         os.mkdir(other, dir_fd=here)
