@@ -145,6 +145,40 @@ def test_a_second_signal_ends_the_process_without_grace(tmp_path: Path, backend:
         assert process.returncode == 143  # and not 130, as the grace period would have given
 
 
+STUCK_HOST = """
+import sys
+from functools import partial
+import anyio
+from anyio.abc import ObjectReceiveStream
+from p3host import Component, Wasi, running
+
+class Stuck(ObjectReceiveStream):
+    async def receive(self):
+        print("reading", flush=True)
+        with anyio.CancelScope(shield=True):
+            await anyio.sleep_forever()
+    async def aclose(self): ...
+
+running.GRACE_SECONDS = running.OVERDUE_SECONDS = 0.1
+limit = float(sys.argv[2])
+with running.stopping_on_signals():
+    wasi = Wasi(args=["guest", "cat"], stdin=Stuck())
+    anyio.run(partial(running.run_command, Component.load(sys.argv[1]), wasi, limit, print), backend=sys.argv[3])
+"""
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("limit", ["0.5", "60"])
+def test_a_host_that_does_not_end_does_not_keep_the_process(backend: str, limit: str) -> None:
+    run = [sys.executable, "-c", STUCK_HOST, C_FILES, limit, backend]
+    with subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"reading\n"
+        if limit == "60":
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == (143 if limit == "60" else 124)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_signal_that_was_ignored_from_the_start_is_ignored(tmp_path: Path, backend: str) -> None:
     program = "trap '' INT; exec \"$@\""

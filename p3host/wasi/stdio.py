@@ -32,6 +32,7 @@ from anyio.abc import (
 from .byte_streams import PIECE, ByteSink, ByteSource
 
 STDIN, STDOUT, STDERR = 0, 1, 2
+NO_NOWAIT = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE}  # of a file that can't be used so
 RETRY_SECONDS = 0.1  # after which there may be a file descriptor again
 
 
@@ -182,18 +183,30 @@ class PollableSource(ByteSource):
         self.fd = fd
         self.poll = select.poll()
         self.poll.register(fd, select.POLLIN)
+        self.has_nowait = True  # until the kernel says otherwise of this kind of file
 
     def ready(self) -> bool:
         return bool(self.poll.poll(0))
 
     def take(self, max_count: int) -> bytes | None:
-        # Others may read the same file: it is asked again right before each read.
-        if not self.ready():
-            return None
         try:
-            return os.read(self.fd, max_count)
+            return self.read_nowait(max_count)
         except BlockingIOError:
             return None
+
+    def read_nowait(self, max_count: int) -> bytes:
+        if self.has_nowait:  # others may read the same file, so that what was ready is gone a moment later
+            buffer = bytearray(max_count)
+            try:
+                count = os.preadv(self.fd, [buffer], -1, os.RWF_NOWAIT)
+                return bytes(memoryview(buffer)[:count])
+            except OSError as error:
+                if error.errno not in NO_NOWAIT:
+                    raise
+                self.has_nowait = False
+        if not self.ready():
+            raise BlockingIOError
+        return os.read(self.fd, max_count)
 
     async def wait(self) -> None:
         await wait_for(self.fd, anyio.wait_readable)
@@ -248,7 +261,7 @@ class PollableSink(ByteSink):
             try:
                 return os.pwritev(self.fd, [data], -1, os.RWF_NOWAIT)
             except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE):
+                if error.errno not in NO_NOWAIT:
                     raise
                 self.has_nowait = False
         # A pipe or socket that is ready takes PIPE_BUF bytes without blocking.
