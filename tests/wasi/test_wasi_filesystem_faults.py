@@ -32,6 +32,7 @@ from filesystem_fakes import (
 from wasi_fakes import GuestStream, finish
 
 from p3host.errors import Err
+from p3host.wasi.filesystem_types import ERROR_LABELS
 from p3host.wasi.p2 import filesystem as p2
 from p3host.wasi.p3 import filesystem as p3
 
@@ -114,7 +115,7 @@ async def write(file: Any, data: bytes, offset: int | None = 0) -> object:
             for start in range(0, len(data), 4096):
                 await finish(output.blocking_write_and_flush(data[start : start + 4096]))
         except Err as failure:
-            return p2.Types().filesystem_error_code(failure.value.value)
+            return ERROR_LABELS[failure.value.value.cause.errno]
         finally:
             output.close()
         return None
