@@ -1,30 +1,29 @@
 """The command line: `p3host run`, `p3host serve`, `p3host inspect` and `p3host wast`.
 
 Exit statuses of `run`: the guest's own (0 or 1 for the result of `run`, or what it gave to `wasi:cli/exit`); 2 for a
-mistake in what p3host was given; 134 for a trap or a deadlock; 130 after Ctrl-C.
+mistake in what p3host was given; 134 for a trap or a deadlock; 124 at the end of `--timeout`; 130 after Ctrl-C (SIGINT)
+and 143 after SIGTERM.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from typing import Any, NoReturn
 
 import anyio
-from anyio.abc import TaskStatus
 
 from .binary import definitions
-from .component import Component, Instance
-from .component.commands import run_function, run_interface
-from .errors import DecodeError, Err, Exit, LinkError, Trap
+from .component import Component
+from .errors import DecodeError, LinkError, Trap
+from .running import run_command, stopping_on_signals
 from .wasi import Directory, Http, Network, Stdio, Wasi
 
 try:
@@ -33,7 +32,6 @@ except ImportError:
     sys.exit("p3host's command line needs click: pip install 'p3host[cli]'")
 
 USAGE, INTERRUPTED, TRAPPED = 2, 130, 134
-GRACE_SECONDS = 1.0  # how long a guest may take to end after Ctrl-C
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -220,9 +218,17 @@ def grant_options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
+def parse_timeout(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not 0 < value < inf:  # a comparison that "nan" fails too
+        raise click.BadParameter("give a number of seconds above 0")
+    return value
+
+
 @main.command(context_settings={"allow_interspersed_args": False})
 @grant_options
 @backend_option
+@click.option("--timeout", type=float, metavar="SECONDS", callback=parse_timeout,
+              help="How long the guest may run; after that it is cancelled, and the exit status is 124.")  # fmt: skip
 @click.argument("path", metavar="COMPONENT")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED, callback=parse_args)
 def run(
@@ -234,6 +240,7 @@ def run(
     http: Http | None,
     time_zone: str | None,
     backend: str,
+    timeout: float | None,
     path: str,
     args: tuple[str, ...],
 ) -> None:
@@ -242,8 +249,10 @@ def run(
     Options stand before COMPONENT; everything after it goes to the guest. The guest gets nothing else of the machine
     than what the options name.
 
-    The exit status is the guest's; 134 if it traps or can never end, 2 if it can't be started, 130 after Ctrl-C.
-    SIGUSR1 makes it print who waits for what, and go on.
+    The exit status is the guest's; 134 if it traps or can never end, 2 if it can't be started, 124 if the time that
+    --timeout gives it was over, 130 after Ctrl-C, 143 after SIGTERM. Ctrl-C, SIGTERM and the time-out ask the guest to
+    cancel, and end it a second later; a second Ctrl-C or SIGTERM does so at once. SIGUSR1 makes it print who waits for
+    what, and go on.
     """
     wasi = Wasi(
         args=[program_name(path), *args],
@@ -256,65 +265,10 @@ def run(
         http=http,
         time_zone=time_zone,
     )
-    signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # until there is something to tell
-    try:
-        with failures(path):
-            status = anyio.run(partial(run_command, load(path), wasi), backend=backend)
-    except KeyboardInterrupt:
-        status = INTERRUPTED
-    except BaseExceptionGroup as group:  # a second one met the first one's end
-        if group.subgroup(KeyboardInterrupt) is None:
-            raise
-        status = INTERRUPTED
+    with stopping_on_signals(), failures(path):
+        status = anyio.run(run_command, load(path), wasi, timeout, say, backend=backend)
     gc.freeze()  # all that is left ends with the process: no collection needs to go through it
     sys.exit(status)
-
-
-async def run_command(component: Component, wasi: Wasi) -> int:
-    """Runs a command and returns its exit status.
-
-    :raises LinkError: if it is no command, or needs more than WASI.
-    """
-    run_interface(component)  # before anything of it runs
-    try:
-        async with (
-            component.instantiate(wasi=wasi, grace_seconds=GRACE_SECONDS, detect_deadlock=True) as instance,
-            telling_tasks(instance),
-        ):
-            await run_function(instance)()
-    except Exit as left:
-        return left.status
-    except Err:
-        return 1
-    return 0
-
-
-@asynccontextmanager
-async def telling_tasks(instance: Instance) -> AsyncIterator[None]:
-    """Within the block, SIGUSR1 prints what goes on in the instance to stderr; after it, it is ignored again."""
-    failure: Exception | None = None
-    async with anyio.create_task_group() as group:
-        await group.start(tell_tasks, instance)
-        try:
-            yield
-        except Exception as error:
-            failure = error
-        group.cancel_scope.cancel()
-    if failure is not None:  # as it is, not in a group
-        raise failure
-
-
-async def tell_tasks(instance: Instance, *, task_status: TaskStatus[None]) -> None:
-    try:
-        with anyio.open_signal_receiver(signal.SIGUSR1) as signals:
-            task_status.started()
-            async for _ in signals:
-                try:
-                    click.echo(f"p3host: what goes on in process {os.getpid()}:\n{instance.tasks()}", err=True)
-                except OSError:
-                    pass  # it can't be written, which is no reason to end the guest
-    finally:  # asyncio leaves the signal with its default action, which ends the process
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
 def parse_addr(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, int] | None:
@@ -514,4 +468,7 @@ def fail(message: str, status: int = USAGE) -> NoReturn:
 
 
 def say(line: str) -> None:
-    click.echo(f"p3host: {line}", err=True)
+    try:
+        click.echo(f"p3host: {line}", err=True)
+    except OSError:
+        pass  # it can't be written, and there is no other place to tell that

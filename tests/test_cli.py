@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import pytest
+from command_guests import BACKENDS, C_FILES, GO_COMMAND, GO_HELLO, GUESTS, WAITING, command
 
 from p3host import Component, cli
 from p3host.wasi import Directory, Http, Network, Wasi
 from p3host.wasi.http_patterns import origin_of
-
-GUESTS = Path(__file__).resolve().parents[1] / "guests"
-C_FILES = str(GUESTS / "c-files" / "c-files.wasm")
-GO_HELLO = str(GUESTS / "go-hello" / "go-hello.wasm")
-GO_COMMAND = str(GUESTS / "go-command" / "go-command.wasm")
-BACKENDS = ("asyncio", "trio")
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -51,28 +42,6 @@ def write(tmp_path: Path) -> Callable[[str | bytes], Path]:
         return path
 
     return write
-
-
-def command(code: str, version: str = "0.3.0", imports: str = "", core: str = "") -> str:
-    """A command whose `run` is a synchronously lifted core function."""
-    is_async = "async" if version.startswith("0.3") else ""
-    return f"""(component {imports}
-      (core module $Main {core} (func (export "run") (result i32) {code}))
-      (core instance $main (instantiate $Main {'(with "" (instance $given))' if imports else ""}))
-      (func $run {is_async} (result (result)) (canon lift (core func $main "run")))
-      (instance $interface (export "run" (func $run)))
-      (export "wasi:cli/run@{version}" (instance $interface)))"""
-
-
-WAITING = command(
-    "(call $wait (call $new) (i32.const 0))",
-    imports="""(core module $Memory (memory (export "memory") 1))
-      (core instance $memory (instantiate $Memory))
-      (core func $new (canon waitable-set.new))
-      (core func $wait (canon waitable-set.wait (memory (core memory $memory "memory"))))
-      (core instance $given (export "new" (func $new)) (export "wait" (func $wait)))""",
-    core='(import "" "new" (func $new (result i32))) (import "" "wait" (func $wait (param i32 i32) (result i32)))',
-)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -176,122 +145,9 @@ def test_deadlock_is_reported(run: Run, write: Callable[[str], Path], backend: s
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("args", [[GO_HELLO], [GO_COMMAND, "10s"]], ids=["cancelled", "not cancellable"])
-def test_ctrl_c_ends_with_130(backend: str, args: list[str]) -> None:
-    run = [sys.executable, "-m", "p3host", "run", "--backend", backend, *args]
-    with subprocess.Popen(run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()  # it runs
-        started = time.monotonic()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
-        assert time.monotonic() - started < cli.GRACE_SECONDS + 2
-        assert process.stderr.read() == b""
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_second_ctrl_c_ends_with_130_too(backend: str) -> None:
-    run = [sys.executable, "-m", "p3host", "run", "--backend", backend, GO_COMMAND, "10s"]
-    with subprocess.Popen(run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()  # it runs
-        process.send_signal(signal.SIGINT)
-        time.sleep(cli.GRACE_SECONDS / 4)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
-        assert process.stderr.read() == b""
-
-
-@contextmanager
-def running(*args: str | Path, stderr: int | IO[str] = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
-    """`p3host run` in a process of its own."""
-    run = [sys.executable, "-m", "p3host", "run", *map(str, args)]
-    with subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def wait_until_sigusr1_is(process: subprocess.Popen[bytes], disposition: str) -> None:
-    """`disposition` is "SigIgn", ignored, or "SigCgt", caught."""
-    for _ in range(3000):
-        status = Path(f"/proc/{process.pid}/status").read_text()
-        mask = int(status.partition(f"{disposition}:")[2].split()[0], 16)
-        if mask >> (signal.SIGUSR1 - 1) & 1:
-            return
-        time.sleep(0.01)
-    pytest.fail(f"SIGUSR1 was never {disposition}")
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_sigusr1_prints_who_waits_for_what_and_the_guest_goes_on(backend: str) -> None:
-    with running("--backend", backend, C_FILES, "cat", "exit", "7") as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        for word in (b"one", b"two"):
-            process.stdin.write(word)
-            process.stdin.flush()
-            assert process.stdout.read(3) == word  # it runs, and soon waits for more
-            process.send_signal(signal.SIGUSR1)
-            assert process.stderr.readline().decode() == f"p3host: what goes on in process {process.pid}:\n"
-            assert process.stderr.readline().startswith(b"task 'run' (started), for ")
-            told = b""
-            while b"the stream StdinStream of the host (running)" not in told:
-                told = process.stderr.readline()
-        assert process.communicate() == (b"", b"")
-        assert process.returncode == 7
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_sigusr1_tells_of_a_guest_that_computes(write: Callable[[str], Path], backend: str) -> None:
-    with running("--backend", backend, write(command("(loop $on (br $on)) unreachable"))) as process:
-        assert process.stderr is not None
-        wait_until_sigusr1_is(process, "SigCgt")
-        process.send_signal(signal.SIGUSR1)
-        lines = [process.stderr.readline() for _ in range(3)]
-        assert lines[1].startswith(b"task 'run' (started)")
-        assert lines[2] == b"  thread computes, and its time slice is over\n"
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_sigusr1_before_anything_runs_is_ignored(tmp_path: Path, backend: str) -> None:
-    path = tmp_path / "guest.wasm"
-    os.mkfifo(path)  # it waits for the component to come
-    with running("--backend", backend, path) as process:
-        wait_until_sigusr1_is(process, "SigIgn")
-        process.send_signal(signal.SIGUSR1)
-        path.write_text(command("i32.const 1"))
-        assert process.communicate() == (b"", b"")
-        assert process.returncode == 1
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_sigusr1_after_the_end_is_ignored(run: Run, backend: str) -> None:
     assert run("run", "--backend", backend, C_FILES)[0] == 0
     assert signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_sigusr1_that_can_not_be_answered_changes_nothing(backend: str) -> None:
-    with open("/dev/full", "w") as full, running("--backend", backend, C_FILES, "cat", stderr=full) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(b"one")
-        process.stdin.flush()
-        assert process.stdout.read(3) == b"one"
-        process.send_signal(signal.SIGUSR1)
-        process.stdin.write(b"two")
-        process.stdin.flush()
-        assert process.stdout.read(3) == b"two"
-        assert process.communicate()[0] == b""
-        assert process.returncode == 0
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
@@ -346,7 +202,7 @@ def test_http_is_granted_by_pattern(
 ) -> None:
     grants: list[Wasi] = []
 
-    async def run_command(component: Component, wasi: Wasi) -> int:
+    async def run_command(component: Component, wasi: Wasi, *rest: object) -> int:
         grants.append(wasi)
         return 0
 

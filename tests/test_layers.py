@@ -15,7 +15,7 @@ LAYERS = {room: int(layer) for layer, room in ROW.findall((ROOT / "ARCHITECTURE.
 STANDARD_LIBRARY_ONLY = 4
 THIRD_PARTY = {
     "wasmtime": {"engine/"},
-    "anyio": {"host/", "component/", "wasi/", "wast/", "testing/", "asgi/", "serving/", "cli.py"},
+    "anyio": {"host/", "component/", "wasi/", "wast/", "testing/", "asgi/", "serving/", "running.py", "cli.py"},
     "uvicorn": {"serving/"},
     "hypercorn": {"serving/"},
     "prometheus_client": {"serving/"},

@@ -62,6 +62,7 @@ class ForeignCall:
             raise Trap(f"the instance that exports {self.export.name!r} was closed") from None
         if callee.store.trap is not None:
             raise Trap(f"the instance that exports {self.export.name!r} trapped before") from callee.store.trap
+        callee.meet(self.caller)
         callee.calls[self] = None
         self.caller.outgoing[self] = None
         callee.step(self.begin)

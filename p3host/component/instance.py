@@ -71,7 +71,7 @@ class Instance:
         scheduler: Scheduler | None = None,
         on_handle: Callable[[object], None] | None = None,
         detect_deadlock: bool = False,
-        background: LateBackground | None = None,
+        background: LateBackground,
     ) -> None:
         self.component = component
         self.linked = linked
@@ -134,8 +134,7 @@ class Instance:
             self.task_group = anyio.create_task_group()
             await self.task_group.__aenter__()
             self.driver.open(self.task_group)
-            if self.background is not None:
-                self.background.instance = self.driver
+            self.background.instance = self.driver
             try:
                 call = HostCall(self.driver, Instantiation(self.linked, store, self.machine), "instantiate", ())
                 call.start()
@@ -180,19 +179,28 @@ class Instance:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Ends all that runs in the instance. What the block raised is raised as it is, never in a group."""
+        finishing = self.background.finishing
         try:
             self.driver.close()
+            if error is None or isinstance(error, Exception):
+                await finishing.finish()
         finally:
+            finishing.give_up()
             self.task_group.cancel_scope.cancel()
-            try:
-                if isinstance(error, Exception):  # no cancellation, so not the group's to judge
-                    await self.task_group.__aexit__(None, None, None)
-                else:
-                    await self.task_group.__aexit__(kind, error, trace)
-            except BaseExceptionGroup as group:
-                rest = only_error(group)
-                if rest is not error:
-                    raise rest from None
+            await self.leave_task_group(kind, error, trace)
+
+    async def leave_task_group(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if isinstance(error, Exception):  # no cancellation, so not the group's to judge
+                await self.task_group.__aexit__(None, None, None)
+            else:
+                await self.task_group.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            rest = only_error(group)
+            if rest is not error:
+                raise rest from None
 
     def link_imports(self, store: Store, edge: Edge) -> None:
         program = self.linked.program

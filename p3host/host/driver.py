@@ -34,17 +34,24 @@ if TYPE_CHECKING:
 
 class HostTask:
     """One `async def` function, iterable or awaitable of the host that a guest waits for, in a task of its own. `call`
-    is the call that it answers, if it answers one; `since` is when it was started."""
+    is the call that it answers, if it answers one; `since` is when it was started. `waits_for` gives what only a guest
+    of the store could do something about, while the task waits for that alone, else None."""
 
-    __slots__ = ("call", "cancelled", "context", "handle", "name", "run", "since")
+    __slots__ = ("call", "cancelled", "context", "handle", "name", "run", "since", "waits_for")
 
     def __init__(
-        self, name: str, run: Callable[[], Awaitable[None]], context: Context | None, call: Call | None = None
+        self,
+        name: str,
+        run: Callable[[], Awaitable[None]],
+        context: Context | None,
+        call: Call | None = None,
+        waits_for: Callable[[], object] | None = None,
     ) -> None:
         self.name = name
         self.run = run
         self.context = context
         self.call = call
+        self.waits_for = waits_for
         self.since = 0.0
         self.handle: TaskHandle[None, Any] | None = None
         self.cancelled = False
@@ -151,6 +158,7 @@ class Driver:
         self.sources: WeakKeyDictionary[HostSource, None] = WeakKeyDictionary()  # Python's streams and futures
         self.event_class: Callable[[], Event] = anyio.Event
         self.watched = False  # whether a call wants to know of a deadlock
+        self.peers: set[Driver] = set()  # of stores whose guests have had to do with guests of this one
         self.background_idle: anyio.Event | None = None
         self.orphan: tuple[Thread, float] | None = None  # which runs although nobody waits for it, and since when
         self.closing = False
@@ -198,6 +206,9 @@ class Driver:
         self.wake_readers()
         for foreign in list(self.outgoing):
             foreign.request_cancellation(None)
+        for peer in self.peers:
+            peer.peers.discard(self)
+        self.peers.clear()
         guard.uninstall()
         if failures:
             raise failures[0]
@@ -380,18 +391,49 @@ class Driver:
         for arrived in list(self.readers.values()):
             arrived.set()
 
+    def meet(self, other: Driver) -> None:
+        """From now on, guests of the one store may wait for guests of the other."""
+        if other is not self and other not in self.peers:
+            self.peers.add(other)
+            other.peers.add(self)
+
+    def connected(self) -> set[Driver]:
+        """This driver, and those of all stores whose guests may wait for each other."""
+        found, new = {self}, [self]
+        while new:
+            peers = new.pop().peers - found
+            found |= peers
+            new += peers
+        return found
+
     def report_if_stuck(self) -> None:
-        if self.watched and self.is_stuck:
-            for call in list(self.calls):
-                if call.on_stuck is not None:
-                    call.on_stuck()
+        drivers = self.connected() if self.peers else {self}
+        if any(driver.watched for driver in drivers) and self.is_stuck:
+            for driver in drivers:
+                for call in list(driver.calls):
+                    if call.on_stuck is not None:
+                        call.on_stuck()
+
+    def is_waiting_again(self) -> None:
+        """A host task is about to wait for a guest: perhaps nothing else is left."""
+        if self.watched or self.peers:
+            self.wake()
 
     @property
     def is_stuck(self) -> bool:
-        """Whether nothing can ever happen again: no host task is left, and no end that Python could read or drop."""
-        if any(end.shared is not None for end in self.host_ends):
-            return False
-        return not self.store.has_work and not self.host_tasks and not self.starting
+        """Whether nothing can ever happen again: all host tasks wait for guests themselves, and there is no end that
+        Python could read or drop."""
+        drivers = self.connected()
+        awaited = set()
+        for driver in drivers:
+            if driver.store.has_work or driver.starting:
+                return False
+            for task in driver.host_tasks:
+                waits_for = None if task.waits_for is None else task.waits_for()
+                if waits_for is None:
+                    return False
+                awaited.add(waits_for)
+        return all(end.shared is None or end in awaited for driver in drivers for end in driver.host_ends)
 
 
 def failure_for(error: BaseException, trap: Trap | None) -> BaseException:

@@ -29,7 +29,7 @@ class PythonEdge:
 
     def unwrap_stream(self, value: Any, t: StreamType) -> Shared:
         if isinstance(value, StreamReader):
-            return value.take()
+            return self.taken(value)
         if isinstance(value, ByteReceiveStream | ObjectReceiveStream | AsyncIterable):
             return IterableSource(self.driver, t.elem_type, value)
         try:
@@ -39,11 +39,16 @@ class PythonEdge:
 
     def unwrap_future(self, value: Any, t: FutureType) -> Shared:
         if isinstance(value, FutureReader):
-            return value.take()
+            return self.taken(value)
         if isinstance(value, Awaitable):
             source = PromiseSource if hasattr(value, "when_settled") else AwaitableSource
             return source(self.driver, t.elem_type, value)
         raise TypeError(f"expected an awaitable for a future, got {value!r}")
+
+    def taken(self, end: HostEnd) -> Shared:
+        shared = end.take()
+        self.driver.meet(end.driver)
+        return shared
 
     def give_back(self, value: Any, shared: Shared) -> None:
         if isinstance(value, HostEnd):

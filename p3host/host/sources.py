@@ -152,12 +152,17 @@ class HostSource:
     def want(self) -> None:
         """The guest waits for the next piece."""
         if self.task is None:
-            self.task = self.driver.start(HostTask(self.name, self.run, None))
+            self.task = self.driver.start(HostTask(self.name, self.run, None, waits_for=self.waits_for))
         elif self.wanted is not None:
             self.wanted.set()
 
     async def run(self) -> None:
         raise NotImplementedError
+
+    def waits_for(self) -> object:
+        """What of the guest its task waits for, if it waits for nothing else: that more is wanted, here."""
+        rests = self.wanted is not None and not self.wanted.is_set() and not self.dropped
+        return self if rests else None
 
     async def deliver(self, values: Any) -> None:
         """Hands a piece to the guest, and waits until the guest wants another one."""
@@ -170,6 +175,7 @@ class HostSource:
             self.wanted = anyio.Event()
             if self.dropped:
                 return
+            self.driver.is_waiting_again()
             await self.wanted.wait()
 
     def offer(self) -> None:
@@ -280,7 +286,8 @@ class AwaitableSource(HostSource):
     """A future out of an awaitable, which is awaited at once.
 
     It is cancelled when the guest drops the future. One whose work is wanted all the same has a method `on_dropped`,
-    which is called then instead.
+    which is called then instead. One that waits for the guest itself may say so by an attribute `waits_for`: the
+    guest's stream, or its own that the guest reads, while it waits for nothing else, else None.
     """
 
     def __init__(self, driver: Driver, elem_type: ValType | None, awaitable: Awaitable[Any]) -> None:
@@ -296,10 +303,13 @@ class AwaitableSource(HostSource):
         self.begin()
 
     def begin(self) -> None:
-        self.task = self.driver.start(HostTask(self.name, self.run, None))
+        self.task = self.driver.start(HostTask(self.name, self.run, None, waits_for=self.waits_for))
 
     def want(self) -> None:
         """It has begun, or does so by itself."""
+
+    def waits_for(self) -> object:
+        return getattr(self.awaitable, "waits_for", None)
 
     def drop(self) -> None:
         dropped = getattr(self.awaitable, "on_dropped", None)
@@ -313,6 +323,7 @@ class AwaitableSource(HostSource):
 
     async def run(self) -> None:
         returns_result = isinstance(self.elem_type, ResultType)
+        self.driver.is_waiting_again()
         try:
             value = await self.awaitable
         except Exception as error:

@@ -165,6 +165,7 @@ class HostEnd:
                 self.arrived = driver.readers[self] = arrived = driver.event_class()
                 try:
                     driver.check_not_waited_for("the read of a stream or future")
+                    driver.is_waiting_again()
                     await arrived.wait()
                 except BaseException:
                     self.cancel_pending(shared)
@@ -217,6 +218,11 @@ class HostEnd:
             unread.pieces.appendleft(Piece(buffer.joined(self.type.elem_type), self.type.elem_type))
             self.shared = unread
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a read waits, and nothing has come for it."""
+        return self.arrived is not None and self.result is None
+
     def check_alive(self) -> None:
         if self.driver.closing:
             raise InstanceClosed("the instance was closed while its stream or future was read")
@@ -254,6 +260,16 @@ class StreamReader(HostEnd):
         return Collector(0).joined(elem_type)
 
     receive = read
+
+    def unread(self) -> Any:
+        """Takes what a cancelled read had got, at once; an empty piece if that is nothing."""
+        taken = Collector(0)
+        unread = self.shared
+        if isinstance(unread, Unread):
+            self.shared = unread.shared
+            for piece in unread.pieces:
+                taken.write(piece.read(piece.remain), piece.length)
+        return taken.joined(self.type.elem_type)
 
     async def read_all(self) -> Any:
         """Everything until the end of the stream, as one piece."""

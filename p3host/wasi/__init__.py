@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import LinkError
 from . import command
-from .background import Background, LateBackground
+from .background import LateBackground
 from .clock import LoopClock, MonotonicClock, NoZone, RealTime, SystemClock, Zone
 from .directory import Directory, is_unicode
 from .http_grant import Http
@@ -121,7 +121,7 @@ class Wasi:
         return zone_of(self.time_zone)
 
     def interfaces(
-        self, imports: Collection[str] | None = None, background: Background | None = None
+        self, imports: Collection[str] | None = None, background: LateBackground | None = None
     ) -> Mapping[str, object]:
         """The providers for one instantiation, by interface name and major version: "wasi:cli/exit@0.3". `imports` are
         the names that the component imports; what none of them needs may be left out, so that it starts sooner.
@@ -140,7 +140,7 @@ class Wasi:
         stderr = output_sink(self.stderr, STDERR)
         p3: dict[str, object] = {
             **shared,
-            **p3_cli.interfaces(stdin, stdout, stderr),
+            **p3_cli.interfaces(stdin, stdout, stderr, background.finishing),
             **p3_clocks.interfaces(*clocks),
             **p3_random.interfaces(self.random),
         }
@@ -149,7 +149,7 @@ class Wasi:
             from .filesystem import Filesystem
             from .p3 import filesystem as p3_filesystem
 
-            filesystem = Filesystem(self.directories, max_open=self.max_open_files)
+            filesystem = Filesystem(self.directories, max_open=self.max_open_files, finishing=background.finishing)
             p3 |= p3_filesystem.interfaces(filesystem)
         if imports is None or any(name.startswith("wasi:http/") and "@0.3" in name for name in imports):
             from .p3 import http as p3_http

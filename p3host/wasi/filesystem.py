@@ -21,6 +21,7 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
+from .background import Finishing
 from .byte_streams import PIECE
 from .directory import Directory
 from .paths import error, libc
@@ -51,12 +52,15 @@ class Filesystem:
     `STREAMS_PER_FILE` times as many streams of files.
     """
 
-    def __init__(self, directories: Sequence[Directory] = (), *, max_open: int = 256) -> None:
+    def __init__(
+        self, directories: Sequence[Directory] = (), *, max_open: int = 256, finishing: Finishing | None = None
+    ) -> None:
         self.directories = tuple(directories)
+        self.finishing = finishing or Finishing()
         self.max_open = max_open
         self.open_count = 0
         self.streams: WeakSet[FileStream] = WeakSet()
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a handle that is collected within a block of it is closed there
 
     def open(self, opener: Callable[[], int]) -> Handle:
         """Counts and keeps the file descriptor that `opener` returns."""
@@ -107,13 +111,24 @@ class Handle:
             self.users -= 1
             if self.users:
                 return
-        if not self.local:  # closing may write back what a server hasn't got yet
+        if self.closes_slowly:
             try:
                 threading.Thread(target=self.release, daemon=True).start()
                 return
             except RuntimeError:
                 pass  # no thread can be had
         self.release()
+
+    @property
+    def closes_slowly(self) -> bool:
+        """Whether closing may have to write back what a server hasn't got yet, or to free what a deleted file took."""
+        if not self.local:
+            return True
+        try:
+            status = os.fstat(self.fd)
+        except OSError:  # somebody else has closed it
+            return False
+        return status.st_nlink == 0 and stat.S_ISREG(status.st_mode)
 
     def release(self) -> None:
         try:
@@ -124,8 +139,8 @@ class Handle:
 
     def __del__(self) -> None:
         if self.users:  # its owner was abandoned before it could take it
-            self.users = 0
-            self.release()
+            self.users = 1
+            self.close()
 
 
 class FileStream:
@@ -183,18 +198,24 @@ def read_at(handle: Handle, size: int, offset: int, cached: bool) -> bytes:
         return bytes(memoryview(buffer)[:count])
 
 
-def write_all(handle: Handle, data: bytes, offset: int | None) -> None:
-    """Writes at `offset`, or at the end of the file where that is None."""
+def write_some(handle: Handle, data: bytes | memoryview, offset: int | None) -> int:
+    """Writes at `offset`, or at the end of the file where that is None. Gives how many bytes, at least one."""
     check_filesize(offset or 0)
-    rest = memoryview(data)
     with handle.use() as fd:
-        while rest:
-            if offset is None:
-                count = os.pwritev(fd, [rest], 0, os.RWF_APPEND)
-            else:
-                count = os.pwrite(fd, rest, offset)
-                offset += count
-            rest = rest[count:]
+        count = os.pwritev(fd, [data], 0, os.RWF_APPEND) if offset is None else os.pwrite(fd, data, offset)
+    if data and not count:
+        raise error(errno.EIO)
+    return count
+
+
+def write_all(handle: Handle, data: bytes, offset: int | None) -> None:
+    """Writes all of it. What was written before an error stays."""
+    rest = memoryview(data)
+    while rest:
+        count = write_some(handle, rest, offset)
+        rest = rest[count:]
+        if offset is not None:
+            offset += count
 
 
 class DirectoryReader:

@@ -1,7 +1,8 @@
 """What a guest's stdin, stdout and stderr can be, as byte sources and sinks.
 
 The process's own are read and written only where that can't block: pipes, sockets and terminals when they are ready,
-files (which always are) in a worker thread for reading and at once for writing.
+files (which always are) in a worker thread for reading, and for writing at once where the disk is a local one. A thread
+costs a hundred times what a write of a line does, and local disks keep programs waiting only when they are very busy.
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ import os
 import select
 import sys
 import weakref
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from enum import Enum
 from typing import Protocol, TypeAlias
 
@@ -31,6 +31,8 @@ from anyio.abc import (
 from .byte_streams import PIECE, ByteSink, ByteSource
 
 STDIN, STDOUT, STDERR = 0, 1, 2
+NO_NOWAIT = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE}  # of a file that can't be used so
+RETRY_SECONDS = 0.1  # after which there may be a file descriptor again
 
 
 class Stdio(Enum):
@@ -77,7 +79,11 @@ def output_sink(grant: Output, fd: int) -> ByteSink:
     if grant is Stdio.PROCESS:
         if (sys.__stdout__ if fd == STDOUT else sys.__stderr__) is None:
             return WriterSink(FileWriter(-1))  # closed: the number may belong to another file by now
-        return PollableSink(fd) if is_pollable(fd) else WriterSink(FileWriter(fd))
+        if is_pollable(fd):
+            return PollableSink(fd)
+        from .filesystem import is_local
+
+        return WriterSink(FileWriter(fd)) if is_local(fd) else ThreadSink(fd)
     if isinstance(grant, (ByteSendStream, ObjectSendStream)):
         return SendStreamSink(grant)
     if hasattr(grant, "write") and not isinstance(grant, io.TextIOBase):
@@ -178,30 +184,44 @@ class PollableSource(ByteSource):
         self.fd = fd
         self.poll = select.poll()
         self.poll.register(fd, select.POLLIN)
+        self.has_nowait = True  # until the kernel says otherwise of this kind of file
 
     def ready(self) -> bool:
         return bool(self.poll.poll(0))
 
     def take(self, max_count: int) -> bytes | None:
-        # Others may read the same file: it is asked again right before each read.
-        if not self.ready():
-            return None
         try:
-            return os.read(self.fd, max_count)
+            return self.read_nowait(max_count)
         except BlockingIOError:
             return None
 
+    def read_nowait(self, max_count: int) -> bytes:
+        if self.has_nowait:  # others may read the same file, so that what was ready is gone a moment later
+            buffer = bytearray(max_count)
+            try:
+                count = os.preadv(self.fd, [buffer], -1, os.RWF_NOWAIT)
+                return bytes(memoryview(buffer)[:count])
+            except OSError as error:
+                if error.errno not in NO_NOWAIT:
+                    raise
+                self.has_nowait = False
+        if not self.ready():
+            raise BlockingIOError
+        return os.read(self.fd, max_count)
+
     async def wait(self) -> None:
-        with duplicate(self.fd) as fd:
-            await anyio.wait_readable(fd)
+        await wait_for(self.fd, anyio.wait_readable)
 
 
-@contextmanager
-def duplicate(fd: int) -> Iterator[int]:
-    """A descriptor of its own to wait for: the event loop allows one waiter for each."""
-    own = os.dup(fd)
+async def wait_for(fd: int, ready: Callable[[int], Awaitable[None]]) -> None:
+    """Waits until a file may be ready, by a descriptor of its own: the event loop allows one waiter for each."""
     try:
-        yield own
+        own = os.dup(fd)
+    except OSError:  # there are too many; the caller asks again
+        await anyio.sleep(RETRY_SECONDS)
+        return
+    try:
+        await ready(own)
     finally:
         anyio.notify_closing(own)
         os.close(own)
@@ -242,7 +262,7 @@ class PollableSink(ByteSink):
             try:
                 return os.pwritev(self.fd, [data], -1, os.RWF_NOWAIT)
             except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE):
+                if error.errno not in NO_NOWAIT:
                     raise
                 self.has_nowait = False
         # A pipe or socket that is ready takes PIPE_BUF bytes without blocking.
@@ -251,8 +271,7 @@ class PollableSink(ByteSink):
         return os.write(self.fd, data[: select.PIPE_BUF])
 
     async def wait(self) -> None:
-        with duplicate(self.fd) as fd:
-            await anyio.wait_writable(fd)
+        await wait_for(self.fd, anyio.wait_writable)
 
 
 class WriterSink(ByteSink):
@@ -293,6 +312,27 @@ class FileWriter:
 
     def write(self, data: bytes) -> int:
         return os.write(self.fd, data)
+
+
+class ThreadSink(ByteSink):
+    """A file whose disk may be far."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def room(self) -> int:
+        return PIECE
+
+    def write_now(self, data: bytes) -> int:
+        return 0
+
+    async def wait(self) -> None:
+        return
+
+    async def write(self, data: bytes) -> None:
+        done = 0
+        while done < len(data):
+            done += await anyio.to_thread.run_sync(os.write, self.fd, data[done:])
 
 
 class SendStreamSink(ByteSink):

@@ -18,6 +18,7 @@ from wasi_fakes import GuestStream, ScriptedSink, ScriptedSource, finish, runnin
 from p3host.errors import Err, Exit
 from p3host.values import Ok
 from p3host.wasi import Wasi
+from p3host.wasi.background import Finishing
 from p3host.wasi.byte_streams import PIECE
 from p3host.wasi.command import Environment, Terminals
 from p3host.wasi.command import Exit as ExitInterface
@@ -146,7 +147,7 @@ async def test_streams_to_an_output_are_limited_and_given_back(monkeypatch: pyte
             return b""
 
     sink = ScriptedSink()
-    output = Output(sink)
+    output = Output(sink, Finishing())
     async with anyio.create_task_group() as writing:
         for _ in range(2):
             writing.start_soon(output.write_via_stream, Endless([]))
@@ -164,14 +165,14 @@ async def test_streams_to_an_output_are_limited_and_given_back(monkeypatch: pyte
 async def test_output_writes_every_piece_in_full() -> None:
     sink = ScriptedSink(capacity=1000)
     data = GuestStream([b"abc", bytes(PIECE + 1), b"def"])
-    await Output(sink).write_via_stream(data)
+    await Output(sink, Finishing()).write_via_stream(data)
     assert sink.data == b"abc" + bytes(PIECE + 1) + b"def"
     assert data.closed
 
 
 async def test_output_of_an_empty_stream_succeeds() -> None:
     data = GuestStream([])
-    await Output(ScriptedSink()).write_via_stream(data)
+    await Output(ScriptedSink(), Finishing()).write_via_stream(data)
     assert data.closed
 
 
@@ -186,7 +187,7 @@ async def test_output_is_seen_before_the_stream_ends() -> None:
             return await super().read(max_count)
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(Output(sink).write_via_stream, Slow([b"READY"]))
+        tasks.start_soon(finish, Output(sink, Finishing()).write_via_stream(Slow([b"READY"])))
         await anyio.wait_all_tasks_blocked()
         assert sink.data == b"READY"
         ended.set()
@@ -196,7 +197,7 @@ async def test_output_is_seen_before_the_stream_ends() -> None:
 async def test_an_error_of_stdout_drops_the_stream_and_is_told(limit: int) -> None:
     data = GuestStream([b"abc", b"def"])
     with pytest.raises(Err) as raised:
-        await Output(ScriptedSink(limit=limit)).write_via_stream(data)
+        await Output(ScriptedSink(limit=limit), Finishing()).write_via_stream(data)
     assert raised.value.value == "pipe"
     assert data.closed
 
@@ -205,7 +206,7 @@ async def test_a_cancelled_output_drops_the_stream() -> None:
     data = GuestStream([b"abc"])
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await Output(ScriptedSink(capacity=0)).write_via_stream(data)
+        await Output(ScriptedSink(capacity=0), Finishing()).write_via_stream(data)
     assert data.closed
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from random import Random
@@ -17,6 +17,7 @@ from interface_text import Function, read, split
 from interface_values import Values
 from interfaces_p2 import INTERFACES as P2
 from interfaces_p3 import INTERFACES as P3
+from wasi_fakes import TaskGroupBackground
 
 from p3host import Directory, Err, Exit, Network, Trap, Wasi
 from p3host.values import Ok, class_name, python_name
@@ -32,23 +33,6 @@ LOOPBACK = Network(
     udp_bind=["localhost:0"],
     lookup=["localhost"],
 )
-
-
-class Background:
-    """Runs the providers' tasks in a task group."""
-
-    def __init__(self, group: Any) -> None:
-        self.group = group
-
-    def start_task(self, name: str, run: Callable[[], Awaitable[None]]) -> Any:
-        scope = anyio.CancelScope()
-
-        async def work() -> None:
-            with scope:
-                await run()
-
-        self.group.start_soon(work)
-        return scope
 
 
 @pytest.fixture
@@ -75,7 +59,7 @@ async def test_every_answer_is_of_its_type(world: str, table: str, seed: int, ro
     )
     random = Random(seed)
     async with anyio.create_task_group() as background:
-        given = wasi.interfaces(background=Background(background))
+        given = wasi.interfaces(background=TaskGroupBackground(background))
         values = Values(interfaces, {name: given[f"{name}@{world}"] for name in interfaces}, random)
         functions = [(name, function) for name, interface in interfaces.items() for function in interface.functions]
         answered: set[str] = set()

@@ -13,6 +13,7 @@ import anyio.abc
 import anyio.lowlevel
 
 from p3host.errors import Err
+from p3host.wasi.background import Finishing
 from p3host.wasi.byte_streams import PIECE, ByteSink, ByteSource
 
 
@@ -34,6 +35,7 @@ class TaskGroupBackground:
 
     def __init__(self, tasks: anyio.abc.TaskGroup) -> None:
         self.tasks = tasks
+        self.finishing = Finishing()
 
     def start_task(self, name: str, run: Callable[[], Awaitable[None]]) -> Any:
         return self.tasks.start_soon(run, name=name)
@@ -53,6 +55,7 @@ class GuestStream:
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self.pieces = list(pieces)
+        self.waiting = False
         self.closed = False
 
     async def read(self, max_count: int) -> bytes:
@@ -62,6 +65,9 @@ class GuestStream:
         piece, rest = self.pieces[0][:max_count], self.pieces[0][max_count:]
         self.pieces[:1] = [rest] if rest else []
         return piece
+
+    def unread(self) -> bytes:
+        return b""
 
     def close(self) -> None:
         self.closed = True

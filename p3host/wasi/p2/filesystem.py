@@ -13,7 +13,7 @@ from ..byte_streams import PIECE, ByteSink, ByteSource
 from ..clock import Timestamp
 from ..descriptors import Descriptor as SharedDescriptor
 from ..descriptors import Preopens
-from ..filesystem import DirectoryReader, FileStream, Filesystem, Handle, in_thread, read_at, write_all
+from ..filesystem import DirectoryReader, FileStream, Filesystem, Handle, in_thread, read_at, write_all, write_some
 from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
 from ..later import MaybeLater
 from ..paths import error
@@ -178,11 +178,7 @@ class Descriptor(SharedDescriptor):
         return self.promptly(work)
 
     def write(self, buffer: bytes, offset: int) -> Coroutine[Any, Any, int]:
-        def work() -> int:
-            write_all(self.handle, buffer, offset)
-            return len(buffer)
-
-        return self.later(work)
+        return self.later(write_some, self.handle, buffer, offset)
 
     def read_directory(self) -> DirectoryEntryStream:
         if not stat.S_ISDIR(self.mode):

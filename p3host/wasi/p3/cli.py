@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Coroutine, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from functools import partial
 from weakref import WeakSet
 
 import anyio
 from anyio.abc import ByteReceiveStream
 
 from ...errors import Err
+from ..background import Finishing
 from ..byte_streams import PIECE, ByteSink, ByteSource
+from .draining import Draining, Ending, GuestStream, drain
 
 MAX_STREAMS = 1024  # that go on at once over one standard stream; each may hold a piece in the host's memory
 
@@ -34,7 +36,7 @@ class StdinStream(ByteReceiveStream):
     def __init__(self, source: ByteSource, others: WeakSet[StdinStream]) -> None:
         self.source = source
         self.others = others
-        self.finished = anyio.Event()
+        self.ended = anyio.Event()
         self.error: OSError | None = None
         if len(others) < MAX_STREAMS:
             others.add(self)
@@ -43,11 +45,11 @@ class StdinStream(ByteReceiveStream):
             self.finish()
 
     def finish(self) -> None:
-        self.finished.set()
+        self.ended.set()
         self.others.discard(self)
 
     async def receive(self, max_bytes: int = PIECE) -> bytes:
-        while not self.finished.is_set():
+        while not self.ended.is_set():
             try:
                 data = self.source.take(min(max_bytes, PIECE))
             except OSError as error:
@@ -69,7 +71,7 @@ class StdinStream(ByteReceiveStream):
 
         :raises Err: it failed; with the `error-code`
         """
-        await self.finished.wait()
+        await self.ended.wait()
         if self.error is not None:
             raise Err(error_code(self.error)) from self.error
 
@@ -81,55 +83,49 @@ class Stdin:
         self.source = source
         self.streams: WeakSet[StdinStream] = WeakSet()
 
-    def read_via_stream(self) -> tuple[StdinStream, Coroutine[Any, Any, None]]:
+    def read_via_stream(self) -> tuple[StdinStream, Ending]:
         stream = StdinStream(self.source, self.streams)
-        return stream, stream.outcome()
-
-
-class GuestStream(Protocol):
-    """A `stream<u8>` that a guest passed."""
-
-    async def read(self, max_count: int, /) -> bytes: ...
-
-    def close(self) -> object: ...
+        return stream, Ending(stream, stream.outcome)
 
 
 class Output:
     """`wasi:cli/stdout` or `wasi:cli/stderr`."""
 
-    def __init__(self, sink: ByteSink) -> None:
+    def __init__(self, sink: ByteSink, finishing: Finishing) -> None:
         self.sink = sink
         self.stream_count = 0
+        self.finishing = finishing
 
-    def write_via_stream(self, data: GuestStream) -> Coroutine[Any, Any, None]:
-        return self.drain(data)
+    def write_via_stream(self, data: GuestStream) -> Draining:
+        return Draining(data, partial(self.drain, data))
 
     async def drain(self, data: GuestStream) -> None:
         """Writes each piece as it comes, until the guest drops its end.
 
         :raises Err: writing failed; with the `error-code`
         """
-        sink = self.sink
         self.stream_count += 1
         try:
             if self.stream_count > MAX_STREAMS:
                 raise OSError(errno.EMFILE, "there are too many streams")
-            while piece := await data.read(PIECE):
-                done = sink.write_now(piece)
-                if done < len(piece):
-                    await sink.write(piece[done:])
+            await drain(data, PIECE, self.write, self.finishing)
         except OSError as error:
             raise Err(error_code(error)) from error
         finally:
             self.stream_count -= 1
             data.close()
 
+    async def write(self, piece: bytes) -> None:
+        done = self.sink.write_now(piece)
+        if done < len(piece):
+            await self.sink.write(piece[done:])
 
-def interfaces(stdin: ByteSource, stdout: ByteSink, stderr: ByteSink) -> Mapping[str, object]:
+
+def interfaces(stdin: ByteSource, stdout: ByteSink, stderr: ByteSink, finishing: Finishing) -> Mapping[str, object]:
     """The providers of the interfaces that 0.3 has its own way, by name without version."""
     return {
         "wasi:cli/types": object(),
         "wasi:cli/stdin": Stdin(stdin),
-        "wasi:cli/stdout": Output(stdout),
-        "wasi:cli/stderr": Output(stderr),
+        "wasi:cli/stdout": Output(stdout, finishing),
+        "wasi:cli/stderr": Output(stderr, finishing),
     }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections.abc import Coroutine, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from functools import partial
 
 import anyio
 from anyio.abc import ByteReceiveStream
@@ -17,15 +17,8 @@ from ..descriptors import Descriptor as SharedDescriptor
 from ..filesystem import MAX_READ, DirectoryReader, FileStream, Filesystem, in_thread, read_at, write_all
 from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
 from ..paths import error
+from .draining import Draining, Ending, GuestStream, drain
 from .other import Other
-
-
-class Bytes(Protocol):
-    """A `stream<u8>` from the guest: `read` gives at most `max_count` bytes, and b"" at the end."""
-
-    async def read(self, max_count: int) -> bytes: ...
-
-    def close(self) -> None: ...
 
 
 class Reading:
@@ -146,15 +139,15 @@ class Descriptor(SharedDescriptor):
     def timestamp(nanoseconds: int) -> Timestamp:
         return Timestamp.of(nanoseconds)
 
-    def read_via_stream(self, offset: int) -> tuple[ByteReceiveStream, Coroutine[Any, Any, None]]:
+    def read_via_stream(self, offset: int) -> tuple[FileReading, Ending]:
         reading = FileReading(self, offset)
-        return reading, reading.result()
+        return reading, Ending(reading, reading.result)
 
-    def write_via_stream(self, data: Bytes, offset: int) -> Coroutine[Any, Any, None]:
-        return self.write(self.output_stream(), data, offset)
+    def write_via_stream(self, data: GuestStream, offset: int) -> Draining:
+        return Draining(data, partial(self.write, self.output_stream(), data, offset))
 
-    def append_via_stream(self, data: Bytes) -> Coroutine[Any, Any, None]:
-        return self.write(self.output_stream(), data, None)
+    def append_via_stream(self, data: GuestStream) -> Draining:
+        return Draining(data, partial(self.write, self.output_stream(), data, None))
 
     def output_stream(self) -> FileStream | OSError:
         """Or why there can be none."""
@@ -165,15 +158,20 @@ class Descriptor(SharedDescriptor):
         except OSError as failure:
             return failure
 
-    async def write(self, stream: FileStream | OSError, data: Bytes, offset: int | None) -> None:
+    async def write(self, stream: FileStream | OSError, data: GuestStream, offset: int | None) -> None:
         """Writes what comes until the stream ends, at the file's end where `offset` is None. It closes both."""
+
+        async def write_piece(piece: bytes) -> None:
+            nonlocal offset
+            assert isinstance(stream, FileStream)
+            await in_thread(write_all, stream.handle, piece, offset)
+            if offset is not None:
+                offset += len(piece)
+
         try:
             if isinstance(stream, OSError):
                 raise stream
-            while piece := await data.read(MAX_READ):
-                await in_thread(write_all, stream.handle, piece, offset)
-                if offset is not None:
-                    offset += len(piece)
+            await drain(data, MAX_READ, write_piece, stream.handle.filesystem.finishing)
         except FAILURES as failure:
             raise self.failed(failure) from failure
         finally:
@@ -181,9 +179,9 @@ class Descriptor(SharedDescriptor):
             if isinstance(stream, FileStream):
                 stream.close()
 
-    def read_directory(self) -> tuple[DirectoryReading, Coroutine[Any, Any, None]]:
+    def read_directory(self) -> tuple[DirectoryReading, Ending]:
         reading = DirectoryReading(self)
-        return reading, reading.result()
+        return reading, Ending(reading, reading.result)
 
 
 class Types:

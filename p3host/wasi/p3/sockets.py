@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Generator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from enum import Enum
-from typing import Any, ClassVar, Protocol
+from functools import partial
+from typing import Any, ClassVar
 
 import anyio
 from anyio.abc import ByteReceiveStream
@@ -20,6 +21,7 @@ from ..tcp import CONNECTION_ERRORS, State, accept
 from ..tcp import TcpSocket as SharedTcpSocket
 from ..tcp_streams import MAX_READ, TcpSink, TcpSource
 from ..udp import UdpSocket as SharedUdpSocket
+from .draining import Draining, GuestStream
 from .other import Other
 
 ERRORS = ErrorCodes(
@@ -27,14 +29,6 @@ ERRORS = ErrorCodes(
 )
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 RETRY_SECONDS = 0.1  # after which there may be a file descriptor for a connection that waits
-
-
-class Bytes(Protocol):
-    """A `stream<u8>` from the guest: `read` gives at most `max_count` bytes, and b"" at the end."""
-
-    async def read(self, max_count: int, /) -> bytes: ...
-
-    def close(self) -> object: ...
 
 
 class Receiving(ByteReceiveStream):
@@ -88,35 +82,22 @@ class Receiving(ByteReceiveStream):
             raise ERRORS.failed(self.failure) from self.failure
 
 
-class Sending(Awaitable[None]):
-    """Sends what comes until the stream ends, and then the end. Without a sink, it is an `invalid-state`."""
+async def send_all(sink: TcpSink | None, data: GuestStream) -> None:
+    """Sends what comes until the stream ends, and then the end. Without a sink, it is an `invalid-state`.
 
-    def __init__(self, sink: TcpSink | None, data: Bytes) -> None:
-        self.sink = sink
-        self.data = data
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return self.send().__await__()
-
-    async def send(self) -> None:
-        """
-        :raises Err: sending failed
-        """
-        sink, data = self.sink, self.data
-        try:
-            with ERRORS:
-                if sink is None:
-                    raise Err("invalid-state")
-                while piece := await data.read(MAX_READ):
-                    await sink.write(piece)
-                sink.finish()
-        finally:
-            data.close()
-            if sink is not None:
-                sink.close()
-
-    def on_dropped(self) -> None:
-        """Nobody wants to know when it ends; it goes on."""
+    :raises Err: sending failed
+    """
+    try:
+        with ERRORS:
+            if sink is None:
+                raise Err("invalid-state")
+            while piece := await data.read(MAX_READ):
+                await sink.write(piece)
+            sink.finish()
+    finally:
+        data.close()
+        if sink is not None:
+            sink.close()
 
 
 class Listening(AsyncIterator[list["TcpSocket"]]):
@@ -187,11 +168,11 @@ class TcpSocket(SharedTcpSocket):
             self.listen_now()
         return Listening(self.handle, type(self))
 
-    def send(self, data: Bytes) -> Sending:
+    def send(self, data: GuestStream) -> Draining:
         if self.state is not State.CONNECTED or self.has_sent:
-            return Sending(None, data)
+            return Draining(data, partial(send_all, None, data))
         self.has_sent = True
-        return Sending(TcpSink(self.handle), data)
+        return Draining(data, partial(send_all, TcpSink(self.handle), data))
 
     def receive(self) -> tuple[Receiving, Coroutine[Any, Any, None]]:
         if self.state is not State.CONNECTED or self.has_received:

@@ -1,0 +1,91 @@
+"""Streams whose ends futures tell: what the host does with those of a guest, and what it tells of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, Protocol
+
+import anyio
+
+from ..background import Finishing
+
+
+class GuestStream(Protocol):
+    """A `stream<u8>` that a guest passed."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a read waits, and nothing has come for it."""
+
+    async def read(self, max_count: int, /) -> bytes:
+        """At most `max_count` bytes, and b"" at the end."""
+
+    def unread(self) -> bytes:
+        """Takes what a cancelled read had got."""
+
+    def close(self) -> object: ...
+
+
+class Draining(Awaitable[None]):
+    """Work on a stream of a guest, as an awaitable for the future that tells its end.
+
+    A guest that drops the future doesn't want to know; what it writes to the stream is done all the same.
+    """
+
+    def __init__(self, data: GuestStream, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.data = data
+        self.work = work
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self.work().__await__()
+
+    def on_dropped(self) -> None:
+        """It goes on."""
+
+    @property
+    def waits_for(self) -> object:
+        """The stream, while there is nothing to do but wait for more of it."""
+        return self.data if self.data.waiting else None
+
+
+class Endable(Protocol):
+    """A stream for a guest."""
+
+    ended: anyio.Event
+
+
+class Ending(Awaitable[None]):
+    """The outcome of a stream for a guest, as an awaitable for the future beside it. It comes when the stream ends."""
+
+    def __init__(self, stream: Endable, outcome: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self.stream = stream
+        self.outcome = outcome
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return self.outcome().__await__()
+
+    @property
+    def waits_for(self) -> object:
+        """The stream: only reading it, which would be another task, or dropping it ends the wait."""
+        return None if self.stream.ended.is_set() else self.stream
+
+
+async def drain(
+    data: GuestStream, max_count: int, write: Callable[[bytes], Awaitable[None]], finishing: Finishing
+) -> None:
+    """Gives `write` each piece until the guest ends the stream, and drops it. The guest was told that a piece is taken
+    as soon as it had come: so it is written even if this is cancelled meanwhile, as it is when the guest exits."""
+    try:
+        with finishing.work():
+            try:
+                while piece := await data.read(max_count):
+                    with finishing.shield():
+                        await write(piece)
+            except anyio.get_cancelled_exc_class():
+                piece = data.unread()
+                if piece:
+                    with finishing.shield():
+                        await write(piece)
+                raise
+    finally:
+        data.close()
