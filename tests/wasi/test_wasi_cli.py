@@ -150,7 +150,7 @@ async def test_streams_to_an_output_are_limited_and_given_back(monkeypatch: pyte
     output = Output(sink, Finishing())
     async with anyio.create_task_group() as writing:
         for _ in range(2):
-            writing.start_soon(output.write_via_stream, Endless([]))
+            writing.start_soon(finish, output.write_via_stream(Endless([])))
         await anyio.wait_all_tasks_blocked()
         data = GuestStream([b"never written"])
         with pytest.raises(Err) as raised:
