@@ -12,6 +12,7 @@ from anyio.abc import ByteReceiveStream
 from ...errors import Err
 from ..background import Finishing
 from ..byte_streams import PIECE, ByteSink, ByteSource
+from ..later import MaybeLater
 from .draining import Draining, Ending, GuestStream, drain
 
 
@@ -94,10 +95,9 @@ class Output:
         except OSError as error:
             raise Err(error_code(error)) from error
 
-    async def write(self, piece: bytes) -> None:
+    def write(self, piece: bytes) -> MaybeLater[None]:
         done = self.sink.write_now(piece)
-        if done < len(piece):
-            await self.sink.write(piece[done:])
+        return None if done == len(piece) else self.sink.write(piece[done:])
 
 
 def interfaces(stdin: ByteSource, stdout: ByteSink, stderr: ByteSink, finishing: Finishing) -> Mapping[str, object]:
