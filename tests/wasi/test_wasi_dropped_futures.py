@@ -132,6 +132,14 @@ async def test_a_piece_that_came_as_the_reading_was_cancelled_is_written() -> No
     assert data.closed
 
 
+async def test_such_a_piece_that_can_not_be_written_changes_nothing() -> None:
+    data = Arrived([])
+    with anyio.move_on_after(0.01) as scope:
+        await Output(ScriptedSink(limit=0), Finishing()).write_via_stream(data)
+    assert scope.cancelled_caught
+    assert data.closed
+
+
 async def test_the_end_of_an_instance_waits_for_a_write_that_was_cancelled() -> None:
     finishing, gate, started = Finishing(), anyio.Event(), anyio.Event()
     done: list[bytes] = []

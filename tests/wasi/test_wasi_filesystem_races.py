@@ -68,7 +68,7 @@ changes = st.one_of(
     st.tuples(st.just("take out"), names, names),
     st.tuples(st.just("replace root"), names, names),
 )
-COMPONENTS = [*NAMES, *NAMES, "..", "..", ".", "canary-file", "canary-dir", "canary", ""]
+COMPONENTS = [*NAMES, *NAMES, "new", "new", "..", "..", ".", "canary-file", "canary-dir", "canary", ""]
 ENDS = ["", "", "", "", "/", "//", "/.", "/.."]
 
 OPERATIONS = (
@@ -88,8 +88,9 @@ def some_path(chance: random.Random) -> str:
 
 
 def some_operation(chance: random.Random) -> tuple[str, str, str, bool, bool]:
-    other = chance.choice([*LEADING_OUT, some_path(chance)])
-    return chance.choice(OPERATIONS), some_path(chance), other, chance.random() < 0.2, chance.random() < 0.2
+    kind = chance.choice(OPERATIONS)
+    other = chance.choice(LEADING_OUT if kind == "symlink" else ["new", "new", "a/new", some_path(chance)])
+    return kind, some_path(chance), other, chance.random() < 0.2, chance.random() < 0.2
 
 
 # `a` and `c` are inside one moment and lead out the next, so that who looks first and acts then is wrong. They are

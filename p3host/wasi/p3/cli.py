@@ -13,6 +13,7 @@ from anyio.abc import ByteReceiveStream
 from ...errors import Err
 from ..background import Finishing
 from ..byte_streams import PIECE, ByteSink, ByteSource
+from ..later import MaybeLater
 from .draining import Draining, Ending, GuestStream, drain
 
 MAX_STREAMS = 1024  # that go on at once over one standard stream; each may hold a piece in the host's memory
@@ -115,10 +116,9 @@ class Output:
             self.stream_count -= 1
             data.close()
 
-    async def write(self, piece: bytes) -> None:
+    def write(self, piece: bytes) -> MaybeLater[None]:
         done = self.sink.write_now(piece)
-        if done < len(piece):
-            await self.sink.write(piece[done:])
+        return None if done == len(piece) else self.sink.write(piece[done:])
 
 
 def interfaces(stdin: ByteSource, stdout: ByteSink, stderr: ByteSink, finishing: Finishing) -> Mapping[str, object]:

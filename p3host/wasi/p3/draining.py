@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextlib import suppress
 from typing import Any, Protocol
 
 import anyio
 
 from ..background import Finishing
+from ..later import MaybeLater
 
 
 class GuestStream(Protocol):
@@ -71,21 +73,26 @@ class Ending(Awaitable[None]):
 
 
 async def drain(
-    data: GuestStream, max_count: int, write: Callable[[bytes], Awaitable[None]], finishing: Finishing
+    data: GuestStream, max_count: int, write: Callable[[bytes], MaybeLater[None]], finishing: Finishing
 ) -> None:
     """Gives `write` each piece until the guest ends the stream, and drops it. The guest was told that a piece is taken
     as soon as it had come: so it is written even if this is cancelled meanwhile, as it is when the guest exits."""
+
+    async def finish(writing: MaybeLater[None]) -> None:
+        if writing is not None:
+            with finishing.shield():
+                await writing
+
     try:
         with finishing.work():
             try:
                 while piece := await data.read(max_count):
-                    with finishing.shield():
-                        await write(piece)
+                    await finish(write(piece))
             except anyio.get_cancelled_exc_class():
                 piece = data.unread()
                 if piece:
-                    with finishing.shield():
-                        await write(piece)
+                    with suppress(OSError):  # nobody is left to be told
+                        await finish(write(piece))
                 raise
     finally:
         data.close()
