@@ -319,6 +319,7 @@ def build_pair(name: str, work: Path) -> Path:
 BUILDERS: dict[str, Callable[[str, Path], Path]] = {
     "go-reactor": build_go_reactor_or_command,
     "go-hello": build_go_reactor_or_command,
+    "go-http": build_go_reactor_or_command,
     "go-command": build_stock_go_command,
     "c1": build_c,
     "c2": build_c,
