@@ -5,6 +5,7 @@ PORT` sends a line to a server and prints what comes back, by way of asyncio as 
 address for its own use. `gather N` has N tasks that sleep at once.
 """
 
+# ruff: noqa: T201
 import asyncio
 import encodings.idna  # noqa: F401 - what socket looks host names up with
 import os
@@ -20,7 +21,7 @@ def run(verb: str = "", *args: str) -> None:
             print(*sys.argv, sep="\n")
         case "variable", name:
             print(os.environ[name])
-        case "upper",:
+        case ("upper",):
             for line in sys.stdin:
                 print(line.upper(), end="", flush=True)
         case "lines", count:
