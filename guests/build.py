@@ -4,7 +4,8 @@
 Each guest's component is written beside its source, guests/NAME/NAME.wasm. Those that are not committed, as they are
 large, are written into a cache folder, ~/.cache/p3host-guests/built or $P3HOST_GUESTS_CACHE/built, and built again only
 when their source or their recipe has changed. With --check nothing is written, and it is an error when a build gives
-other bytes than the committed file has. --output FOLDER writes there instead.
+other bytes than the committed file has. --output FOLDER writes there instead. With --paths the components' paths are
+all that is printed.
 
 Needs Python 3.11, Node.js with npm, and clang-19 and lld-19, for c-command also wasi-libc and
 libclang-rt-19-dev-wasm32 (installed from Debian or Ubuntu when run as root). Go, jco, componentize-py, Zig, and the
@@ -71,12 +72,12 @@ def replace(output: Path, content: bytes) -> None:
     Path(name).replace(output)
 
 
-def build(name: str, check: bool, folder: Path | None) -> None:
+def build(name: str, check: bool, folder: Path | None, paths: bool) -> None:
     start = time.monotonic()
     if name in CACHED:
         output = cached = make_cached(name)
         if folder is not None:
-            output = folder / f"{name}.wasm"
+            output = folder / cached.name
             shutil.copy(cached, output)
         size, outcome = output.stat().st_size, f"at {output}"
     else:
@@ -91,7 +92,7 @@ def build(name: str, check: bool, folder: Path | None) -> None:
         if not same:
             output.write_bytes(component)
         outcome = "unchanged" if same else "written"
-    say(f"{name}: {size:,} bytes, {outcome}, {time.monotonic() - start:.1f} s")
+    say(str(output) if paths else f"{name}: {size:,} bytes, {outcome}, {time.monotonic() - start:.1f} s")
 
 
 def main() -> int:
@@ -99,6 +100,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare with the committed files, and write nothing")
     parser.add_argument("--offline", action="store_true", help="install nothing")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to write the components")
+    parser.add_argument("--paths", action="store_true", help="print the components' paths alone")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}; all without one")
     arguments = parser.parse_args()
     unknown = [name for name in arguments.names if name not in RECIPES]
@@ -111,7 +113,7 @@ def main() -> int:
     status = 0
     for name in names:
         try:
-            build(name, arguments.check, arguments.output)
+            build(name, arguments.check, arguments.output, arguments.paths)
         except BuildError as error:
             sys.stderr.write(f"{name}: {error}\n")
             status = status or TOOLS_MISSING if isinstance(error, ToolMissing) else 1

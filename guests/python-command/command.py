@@ -1,14 +1,15 @@
 """A command of WASI 0.2 in Python, over its standard library. See ../README.md for its arguments.
 
 There is no import system when it runs: what it needs is imported here, as that is done when it is built. `connect HOST
-PORT` sends a line to a server and prints what comes back, by way of asyncio as it is, which also binds to a loopback
-address for its own use. `gather N` has N tasks that sleep at once.
+PORT` sends a line to a server and prints what comes back, `gather N` has N tasks that sleep at once. Both are by asyncio
+as it is, which makes a connection to itself at 127.0.0.1, and would look names up in a thread, which can't be had.
 """
 
 # ruff: noqa: T201
 import asyncio
 import encodings.idna  # noqa: F401 - what socket looks host names up with
 import os
+import socket
 import sys
 import time
 
@@ -46,7 +47,8 @@ def run(verb: str = "", *args: str) -> None:
 
 
 async def connect(host: str, port: int) -> None:
-    reader, writer = await asyncio.open_connection(host, port)
+    *_, (address, *_) = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0]
+    reader, writer = await asyncio.open_connection(address, port)
     writer.write(b"hello\n")
     writer.write_eof()
     print((await reader.read()).decode(), end="")
@@ -58,7 +60,7 @@ async def gather(count: int) -> None:
         await asyncio.sleep(index / 10)
         print(index)
 
-    await asyncio.gather(*(sleep(count - index) for index in range(count)))
+    await asyncio.gather(*(sleep(index) for index in range(count, 0, -1)))
 
 
 class Run(exports.Run):

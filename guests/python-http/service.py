@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import componentize_py_async_support
 import wit_world
 from componentize_py_async_support import spawn
 from componentize_py_async_support.futures import FutureReader
@@ -13,8 +14,18 @@ from wit_world.imports import client, monotonic_clock
 from wit_world.imports.wasi_http_types import Fields, Request, Response, Scheme_Http
 
 MILLISECOND = 1_000_000  # nanoseconds
+EVENT_NONE, EVENT_TASK_CANCELLED = 0, 6
 
 arrived = 0
+resume = componentize_py_async_support.callback
+
+
+def callback(event: int, waitable: int, payload: int) -> int:
+    """Takes no notice when a client has gone away: the runtime would trap, and end all requests in the instance."""
+    return resume(EVENT_NONE if event == EVENT_TASK_CANCELLED else event, waitable, payload)
+
+
+componentize_py_async_support.callback = callback
 
 
 class Handler(exports.Handler):
