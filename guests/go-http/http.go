@@ -146,15 +146,9 @@ func Get(ctx context.Context, authority string) (io.ReadCloser, error) {
 	if isError != 0 {
 		return nil, errors.New("it is no authority")
 	}
+	go endTrailers(ctx, uint32(trailers>>32)) // who answers may have done so before it takes them
 	sent := new(result)
-	status := make(chan error, 1)
-	go func() {
-		status <- cm.Call(ctx, func() uint32 { return clientSend(made[0], unsafe.Pointer(sent)) })
-	}()
-	if err := endTrailers(ctx, uint32(trailers>>32)); err != nil {
-		return nil, err
-	}
-	if err := <-status; err != nil {
+	if err := cm.Call(ctx, func() uint32 { return clientSend(made[0], unsafe.Pointer(sent)) }); err != nil {
 		return nil, err
 	}
 	if byte(sent[0]) != 0 {

@@ -17,9 +17,10 @@ export const handler = {
       await meet(Number(path.slice("/meet/".length)));
       return respond([text("met\n")]);
     }
-    const consumed = wit.Future(wit.Future.RESULT_VOID_ERROR_CODE);
-    const [body] = Request.consumeBody(request, consumed.readable);
-    consumed.writable.write({ tag: "ok" });
+    const handled = wit.Future(wit.Future.RESULT_VOID_ERROR_CODE);
+    const [body, trailers] = Request.consumeBody(request, handled.readable);
+    trailers.drop();
+    give(handled.writable, { tag: "ok" });
     return respond(upper(body));
   },
 };
@@ -43,10 +44,17 @@ async function* upper(body) {
 function respond(body) {
   const headers = Fields.fromList([["content-type", text("text/plain")]]);
   const trailers = wit.Future(wit.Future.RESULT_OPTION_OTHER_ERROR_CODE);
-  const [response] = Response.new(headers, body, trailers.readable);
-  trailers.writable.write({ tag: "ok", val: null });
+  const [response, sent] = Response.new(headers, body, trailers.readable);
+  sent.drop();
+  give(trailers.writable, { tag: "ok", val: null });
   response.setStatusCode(201);
   return response;
+}
+
+// What is not dropped stays until it is collected, if ever.
+async function give(future, value) {
+  await future.write(value);
+  future.drop();
 }
 
 function text(ascii) {

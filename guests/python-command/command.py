@@ -1,8 +1,9 @@
 """A command of WASI 0.2 in Python, over its standard library. See ../README.md for its arguments.
 
 There is no import system when it runs: what it needs is imported here, as that is done when it is built. `connect HOST
-PORT` sends a line to a server and prints what comes back, `gather N` has N tasks that sleep at once. Both are by asyncio
-as it is, which makes a connection to itself at 127.0.0.1, and would look names up in a thread, which can't be had.
+PORT` sends a line to a server and prints what comes back, `gather N` has N tasks that sleep at once. Both are by
+asyncio as it is, which makes a connection to itself at 127.0.0.1, and would look names up in a thread, which can't be
+had.
 """
 
 # ruff: noqa: T201
