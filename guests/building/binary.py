@@ -11,6 +11,8 @@ MEMORY = 5
 COMPONENT, COMPONENT_INSTANCE, COMPONENT_ALIAS, COMPONENT_TYPE, COMPONENT_IMPORT, COMPONENT_EXPORT = 4, 5, 6, 7, 10, 11
 INSTANCE = 5
 
+LARGEST_MEMORY = 65_536  # pages
+
 
 def read_leb(data: bytes, offset: int) -> tuple[int, int]:
     """A number, and the offset after it."""
@@ -45,11 +47,13 @@ def section(kind: int, *content: bytes) -> bytes:
     return bytes([kind]) + write_leb(len(body)) + body
 
 
-def raise_memory_minimum(module: bytes, pages: int) -> bytes:
-    """The core module with a larger minimum of the memory that it defines.
+def raise_memory_minimum(module: bytes) -> bytes:
+    """A core module of stock Go with a larger minimum of the memory that it defines, for the preview 1 adapter.
 
-    Go takes for granted that nothing else grows its memory, but the preview 1 adapter does. With this, what the adapter
-    adds lies beyond all that Go uses until its heap has grown by `pages` of 64 KiB.
+    Go takes for granted that nothing but itself grows its memory, and that all beyond its data is its own. But the
+    adapter takes what it needs by growing the memory, and without this Go's heap would come to lie over that once it
+    has 1 MiB. With half of what a memory can have in between, Go comes to the end of all memory before it gets there.
+    What is not used costs addresses only.
     """
     out, found = module[:8], False
     for kind, body in sections(module):
@@ -57,7 +61,7 @@ def raise_memory_minimum(module: bytes, pages: int) -> bytes:
             if body[:2] != b"\1\0":
                 raise BuildError("the memory section is not one memory without a maximum")
             minimum, _ = read_leb(body, 2)
-            body, found = b"\1\0" + write_leb(minimum + pages), True
+            body, found = b"\1\0" + write_leb(minimum + LARGEST_MEMORY // 2), True
         out += section(kind, body)
     if not found:
         raise BuildError("the module defines no memory")

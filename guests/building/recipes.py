@@ -18,7 +18,6 @@ from .tools import jco, jco_folder, run
 GUESTS = Path(__file__).resolve().parents[1]
 WASI = ("0.3.0", "0.2.12")  # the versions of WASI's WIT that worlds import, as jco ships them
 STARLING_MONKEY_WASI = "0.2.10"  # what the engine of componentize-js is built for
-GO_COMMAND_SLACK = 1024  # pages, see raise_memory_minimum
 
 
 def world_of(wit: Path) -> str:
@@ -99,7 +98,7 @@ def build_stock_go_command(name: str, work: Path) -> Path:
     """Go as it is, over WASI 0.2 through the preview 1 adapter."""
     core = work / f"{name}.wasm"
     go_build(name, core)
-    core.write_bytes(raise_memory_minimum(core.read_bytes(), GO_COMMAND_SLACK))
+    core.write_bytes(raise_memory_minimum(core.read_bytes()))
     return adapt_command(core, work)
 
 

@@ -131,6 +131,12 @@ async def test_what_polls_input_and_a_clock_learns_which_comes_first(testbed: Te
     assert anyio.current_time() - started < HOUR + 1
 
 
+@pytest.mark.virtual_time
+async def test_the_heap_of_stock_go_keeps_clear_of_the_adapter(testbed: Testbed) -> None:
+    done = await testbed.run(guest_path("go-command"), "hold", "100")  # MiB
+    assert (done.status, done.stderr.text) == (0, "")
+
+
 @pytest.mark.anyio
 async def test_asyncio_of_python_sleeps_in_many_tasks(testbed: Testbed) -> None:
     wasi = Wasi(network=Network(tcp_bind=["127.0.0.1"], tcp_connect=["127.0.0.1"]))  # it connects to itself
