@@ -19,7 +19,7 @@ def build(name: str, *options: str | Path) -> tuple[Path, str]:
     command = [sys.executable, GUESTS / "build.py", "--offline", "--paths", *options, name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     if done.returncode == TOOLS_MISSING:
-        return Path(), done.stderr.strip()
+        return Path(), f"{done.stderr.strip()}; or run guests/build.py {name}, which installs what it needs"
     assert done.returncode == 0, done.stderr
     return Path(done.stdout.strip()), ""
 

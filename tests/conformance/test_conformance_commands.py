@@ -93,11 +93,11 @@ async def test_sleeping_commands_sleep_at_once(testbed: Testbed, command: str) -
 @pytest.mark.virtual_time
 @parametrize_commands
 async def test_a_line_is_answered_before_the_next_one_comes(testbed: Testbed, command: str) -> None:
+    path, args = guest_path(command), (command, "upper")
     send, receive = anyio.create_memory_object_stream[bytes]()
-    args = (command, "upper")
     async with (
         receive,
-        testbed.instantiate(guest_path(command), args=args, stdin=receive, allow_leaks=True) as guest,
+        testbed.instantiate(path, args=args, stdin=receive, allow_leaks=True) as guest,
         anyio.create_task_group() as calls,
     ):
         calls.start_soon(run_to_the_end, guest.exports["wasi:cli/run"].run)
@@ -151,12 +151,12 @@ async def test_asyncio_of_python_connects_to_a_server(testbed: Testbed) -> None:
             received = b"".join([piece async for piece in connection])
             await connection.send(received.upper())
 
+    path = guest_path("python-command")
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
     grants = {"tcp_bind": ["127.0.0.1"], "tcp_connect": ["127.0.0.1"]}
     async with listener, anyio.create_task_group() as server:
         server.start_soon(listener.serve, serve)
-        path = guest_path("python-command")
         granted = Wasi(network=Network(lookup=["localhost"], **grants))
         done = await testbed.run(path, "connect", "localhost", str(port), wasi=granted)
         assert (done.status, done.stdout.text) == (0, "HELLO\n")
