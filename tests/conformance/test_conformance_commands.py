@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
-from language_guests import build, guest_path, or_skip
+from language_guests import GUESTS, build, guest_path, or_skip
 
 from p3host import Exit, Network, Wasi
 from p3host.testing import Testbed, read_only
@@ -129,6 +129,26 @@ async def test_what_polls_input_and_a_clock_learns_which_comes_first(testbed: Te
         assert (await testbed.run(path, "wait", milliseconds, stdin=receive)).stdout.text == "input\n"
     assert (await testbed.run(path, "wait", milliseconds, stdin=b"")).stdout.text == "input\n"  # it is at its end
     assert anyio.current_time() - started < HOUR + 1
+
+
+@pytest.mark.virtual_time
+async def test_goroutines_of_wasi_0_3_sleep_while_another_one_reads_input(testbed: Testbed) -> None:
+    send, receive = anyio.create_memory_object_stream[bytes]()
+    args = ("go-hello", "1000", "echo")
+    async with (
+        receive,
+        testbed.instantiate(GUESTS / "go-hello/go-hello.wasm", args=args, stdin=receive) as guest,
+        anyio.create_task_group() as calls,
+    ):
+        calls.start_soon(guest.exports["wasi:cli/run"].run)
+        async with send:
+            await send.send(b"one\n")
+            await guest.stdout.wait_for("you say one\n")
+            await guest.stdout.wait_for("goroutine 1000: hello 3 of 3\n")
+            await send.send(b"two\n")
+            await guest.stdout.wait_for("you say two\n")
+            assert "all done" not in guest.stdout.text
+    assert guest.stdout.text.endswith("all done\n")
 
 
 @pytest.mark.virtual_time
