@@ -159,11 +159,11 @@ def build_python(name: str, work: Path, module: str) -> Path:
     return component
 
 
-def build_javascript(name: str, work: Path) -> Path:
+def build_javascript(name: str, work: Path, module: str) -> Path:
     """QuickJS, by componentize-qjs."""
     component = work / f"{name}.wasm"
     world = lay_wit(GUESTS / name / "world.wit", work / "wit")
-    source = GUESTS / name / "service.js"
+    source = GUESTS / name / f"{module}.js"
     tools.componentize_qjs("--wit", work / "wit", "--world", world, "--js", source, "--output", component)
     return component
 
@@ -209,10 +209,20 @@ RECIPES: dict[str, Callable[[str, Path], Path]] = {
     "python-cli": partial(build_python, module="command"),
     "python-http": partial(build_python, module="service"),
     "python-http-p2": partial(build_python, module="service"),
-    "js-http": build_javascript,
+    "js-cli": partial(build_javascript, module="command"),
+    "js-http": partial(build_javascript, module="service"),
     "js-http-p2": build_starling_monkey,
 }
-# Too large to be committed, never the same bytes twice (js-http), or another build of a source that is committed: they
-# are built into the cache folder.
-CACHED = {"zig-cc-command", "python-command", "python-cli", "python-http", "python-http-p2", "js-http", "js-http-p2"}
+# Too large to be committed, never the same bytes twice (js-cli, js-http), or another build of a source that is
+# committed: they are built into the cache folder.
+CACHED = {
+    "zig-cc-command",
+    "python-command",
+    "python-cli",
+    "python-http",
+    "python-http-p2",
+    "js-cli",
+    "js-http",
+    "js-http-p2",
+}
 SOURCES = {"zig-cc-command": "c-command"}  # of those that have no folder of their own

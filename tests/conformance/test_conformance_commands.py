@@ -187,8 +187,9 @@ async def test_asyncio_of_python_connects_to_a_server(testbed: Testbed) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_python_command_of_wasi_0_3_has_its_streams_and_sleeps(testbed: Testbed) -> None:
-    done = await testbed.run(guest_path("python-cli"), "one", "two", stdin=b"some\ntext" * 10_000)
+@pytest.mark.parametrize("command", ["python-cli", "js-cli"])
+async def test_a_command_of_wasi_0_3_has_its_streams_and_sleeps(testbed: Testbed, command: str) -> None:
+    done = await testbed.run(guest_path(command), "one", "two", stdin=b"some\ntext" * 10_000)
     lines = done.stdout.text.split("\n", 4)
     assert lines[0].endswith(" one two")
     assert lines[1:4] == ["slept 10 ms", "slept 20 ms", "slept 30 ms"]

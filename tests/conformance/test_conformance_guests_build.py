@@ -48,7 +48,7 @@ EXPORTS = {
     },
 }
 P2_GUESTS = {"c-http-p2", "c-sockets-p2", "c-command", "rust-command", "go-command"}
-NOT_COMMITTED = {"python-command", "python-cli", "python-http", "python-http-p2", "js-http", "js-http-p2"}
+NOT_COMMITTED = {"python-command", "python-cli", "python-http", "python-http-p2", "js-cli", "js-http", "js-http-p2"}
 OWN_IMPORTS = {
     "c-back": {"p3host:c-back/host@0.1.0"},
     "c-front": {"p3host:c-back/guest@0.1.0"},
