@@ -31,6 +31,7 @@ from building.tools import CACHE, policy, say
 
 LARGEST = 3_000_000  # bytes of a component that may be committed
 TOOLS_MISSING = 3
+DAY = 86_400  # seconds
 
 
 def inputs(name: str) -> str:
@@ -42,7 +43,7 @@ def inputs(name: str) -> str:
             digest.update(f"{path.name}:".encode() + path.read_bytes())
     for variable in sorted(variable for variable in os.environ if variable.startswith("P3HOST_")):
         digest.update(f"{variable}={os.environ[variable]}:".encode())
-    return digest.hexdigest()
+    return digest.hexdigest()[:16]
 
 
 def make(name: str) -> bytes:
@@ -51,25 +52,19 @@ def make(name: str) -> bytes:
 
 
 def make_cached(name: str) -> Path:
-    """The file in the cache folder, built if need be."""
-    folder = CACHE / "built"
-    folder.mkdir(parents=True, exist_ok=True)
-    output, mark = folder / f"{name}.wasm", folder / f"{name}.inputs"
-    made_of = inputs(name)
-    if not (output.exists() and mark.exists() and mark.read_text() == made_of):
+    """The file in the cache folder, built if need be. Those of other sources go after a day: they may be in use."""
+    folder = CACHE / "built" / name
+    output = folder / inputs(name) / f"{name}.wasm"
+    if not output.exists():
         component = make(name)
-        mark.unlink(missing_ok=True)
-        replace(output, component)
-        mark.write_text(made_of)
+        for old in folder.glob("*/*"):
+            if time.time() - old.stat().st_mtime > DAY:
+                shutil.rmtree(old.parent, ignore_errors=True)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=output.parent, delete=False) as file:
+            file.write(component)
+        Path(file.name).replace(output)
     return output
-
-
-def replace(output: Path, content: bytes) -> None:
-    """Writes a file that others may be reading, or writing too."""
-    handle, name = tempfile.mkstemp(dir=output.parent)
-    with open(handle, "wb") as file:
-        file.write(content)
-    Path(name).replace(output)
 
 
 def build(name: str, check: bool, folder: Path | None, paths: bool) -> None:
