@@ -43,7 +43,7 @@ func handle(t *cm.Task, request uint32) error {
 	response := &Response{task: t, Status: 200}
 	err := Serve(t, given, response)
 	if t.Err() != nil && response.trailers == 0 {
-		requestDrop(body.take())
+		body.end()
 		return err // the request was cancelled
 	}
 	if err != nil && response.trailers == 0 {

@@ -34,13 +34,15 @@ func Serve(ctx context.Context, request *Request, response *Response) error {
 	buffer := make([]byte, 16<<10)
 	for {
 		n, err := request.Body.Read(buffer)
-		if _, err := response.Write(bytes.ToUpper(buffer[:n])); err != nil {
-			return err
+		if n > 0 {
+			if _, err := response.Write(bytes.ToUpper(buffer[:n])); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
 		}
 		if err != nil {
-			if err == io.EOF {
-				err = nil
-			}
 			return err
 		}
 	}
