@@ -3,7 +3,7 @@
 //
 // Arguments, in any order: a duration to sleep ("250ms", 1s without one); "args" and "env" to print the arguments and
 // the environment; "stdin" to copy standard input to standard output; "exit=N" to end with the status N, of which the
-// adapter passes on whether it is 0.
+// adapter passes on whether it is 0. Or one of the verbs of verbs.go with its arguments.
 package main
 
 import (
@@ -17,6 +17,16 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 {
+		if verb, ok := verbs[os.Args[1]]; ok {
+			if err := verb(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
+	}
+
 	pause := time.Second
 	status := 0
 	for _, arg := range os.Args[1:] {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"unsafe"
 
@@ -12,6 +13,13 @@ import (
 
 //go:wasmimport wasi:cli/environment@0.3.0 get-arguments
 func getArguments(result unsafe.Pointer)
+
+//go:wasmimport wasi:cli/stdin@0.3.0 read-via-stream
+func readViaStream(ends unsafe.Pointer)
+
+//go:wasmimport wasi:cli/stdin@0.3.0 [future-drop-readable-1]read-via-stream
+//go:noescape
+func stdinDropOutcome(readable uint32)
 
 //go:wasmimport wasi:cli/stdout@0.3.0 write-via-stream
 //go:noescape
@@ -62,6 +70,14 @@ func init() {
 	}
 }
 
+// openInput begins to read standard input. How it ended, which a future tells, is not looked at.
+func openInput(ctx context.Context) io.ReadCloser {
+	ends := new([2]uint32)
+	readViaStream(unsafe.Pointer(ends))
+	stdinDropOutcome(ends[1])
+	return cm.NewReader(ctx, ends[0])
+}
+
 // output is standard output: a stream to the host, and the future that tells how its end went.
 type output struct {
 	*cm.Writer
@@ -95,8 +111,8 @@ func exportRun() int32 {
 	return cm.Start(func(t *cm.Task) error {
 		args := new(cm.View)
 		getArguments(unsafe.Pointer(args))
-		stdout := openOutput(t)
-		err := errors.Join(Run(args.Strings(), stdout), stdout.Close())
+		stdin, stdout := openInput(t), openOutput(t)
+		err := errors.Join(Run(args.Strings(), stdin, stdout), stdin.Close(), stdout.Close())
 		isError := uint32(0)
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -1,9 +1,11 @@
 // A WASI 0.3 command: goroutines that sleep and print, all at once, on a host with one thread.
 //
-// An argument gives the number of goroutines, 3 without one. It ends within a second, whatever the number.
+// An argument gives the number of goroutines, 3 without one. It ends within a second, whatever the number. With a second
+// argument, "echo", it also answers each line of standard input meanwhile, and goes on until that ends.
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"strconv"
@@ -17,7 +19,7 @@ const (
 	greatest = 10_000
 )
 
-func Run(args []string, stdout io.Writer) error {
+func Run(args []string, stdin io.Reader, stdout io.Writer) error {
 	count := 3
 	if len(args) > 1 {
 		n, err := strconv.Atoi(args[1])
@@ -47,6 +49,13 @@ func Run(args []string, stdout io.Writer) error {
 		})
 	}
 	say("%d goroutines are asleep", count)
+	if len(args) > 2 && args[2] == "echo" {
+		group.Go(func() {
+			for lines := bufio.NewScanner(stdin); lines.Scan(); {
+				say("you say %s", lines.Text())
+			}
+		})
+	}
 	group.Wait()
 	say("all done")
 	return nil

@@ -1,21 +1,62 @@
-// An HTTP service of WASI 0.2 in JavaScript. `/lengths` sends a request to each address in the headers `address`, to all
-// at once, and answers with the lengths of their bodies, a line for each in the order in which they end. Any other path
-// answers with the body, in upper case.
-addEventListener("fetch", (event) => event.respondWith(serve(event.request)));
+// An HTTP service of WASI 0.3 in JavaScript. See ../README.md for what it answers.
+import types from "wasi:http/types@0.3.0";
+import clock from "wasi:clocks/monotonic-clock@0.3.0";
 
-async function serve(request) {
-  const { pathname } = new URL(request.url);
-  const headers = { "content-type": "text/plain" };
-  if (pathname !== "/lengths") {
-    return new Response((await request.text()).toUpperCase(), { status: 201, headers });
+const { Fields, Request, Response } = types;
+const MILLISECOND = 1e6; // nanoseconds
+
+export const handler = {
+  async handle(request) {
+    const path = request.getPathWithQuery();
+    if (path.startsWith("/sleep/")) {
+      const milliseconds = Number(path.slice("/sleep/".length));
+      await clock.waitFor(milliseconds * MILLISECOND);
+      return respond([text(`slept ${milliseconds} ms\n`)]);
+    }
+    if (path.startsWith("/meet/")) {
+      await meet(Number(path.slice("/meet/".length)));
+      return respond([text("met\n")]);
+    }
+    const handled = wit.Future(wit.Future.RESULT_VOID_ERROR_CODE);
+    const [body, trailers] = Request.consumeBody(request, handled.readable);
+    trailers.drop();
+    give(handled.writable, { tag: "ok" });
+    return respond(upper(body));
+  },
+};
+
+let arrived = 0;
+
+// Returns once so many requests are here. A task can't wait for another, so it looks again and again.
+async function meet(count) {
+  arrived++;
+  while (arrived < count) {
+    await clock.waitFor(MILLISECOND);
   }
-  const addresses = request.headers.get("address").split(", ");
-  const lines = [];
-  await Promise.all(
-    addresses.map(async (address) => {
-      const response = await fetch(`http://${address}/`);
-      lines.push(`${address}: ${(await response.arrayBuffer()).byteLength}\n`);
-    }),
-  );
-  return new Response(lines.join(""), { status: 201, headers });
+}
+
+async function* upper(body) {
+  for await (const chunk of body) {
+    yield chunk.map((c) => (c >= 97 && c <= 122 ? c - 32 : c));
+  }
+}
+
+function respond(body) {
+  const headers = Fields.fromList([["content-type", text("text/plain")]]);
+  const trailers = wit.Future(wit.Future.RESULT_OPTION_OTHER_ERROR_CODE);
+  const [response, sent] = Response.new(headers, body, trailers.readable);
+  sent.drop();
+  give(trailers.writable, { tag: "ok", val: null });
+  response.setStatusCode(201);
+  return response;
+}
+
+// What is not dropped stays until it is collected, if ever.
+async function give(future, value) {
+  await future.write(value);
+  future.drop();
+}
+
+function text(ascii) {
+  return Uint8Array.from(ascii, (character) => character.charCodeAt(0));
 }

@@ -1,98 +1,56 @@
-"""HTTP services of WASI 0.2 in languages with runtimes of their own, built here: their components are large.
-
-They need jco (npm `@bytecodealliance/jco` 1.35.0, its folder in `P3HOST_JCO`) for WASI's WIT and for JavaScript, and
-componentize-py (PyPI, 0.25.1, its path in `P3HOST_COMPONENTIZE_PY` if it is not on PATH) for Python.
-"""
+"""HTTP services in languages with runtimes of their own: see in guests/README.md what they answer."""
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import anyio
+import httpx
 import pytest
+from language_guests import guest_path
+from serve_process import serving
 
 from p3host import Component, Wasi
+from p3host.testing import Testbed
 from p3host.wasi.http import HttpRequest, HttpResponse, handle
 
-pytestmark = pytest.mark.anyio
-
-GUESTS = Path(__file__).resolve().parents[2] / "guests"
-HANDLER = "wasi:http/incoming-handler"
-WASI = "0.2.12"
-STARLING_MONKEY_WASI = "0.2.10"  # that JavaScript's engine is built for
+P3, P2 = "wasi:http/handler", "wasi:http/incoming-handler"
+SERVICES = {"go-http": P3, "python-http": P3, "js-http": P3, "python-http-p2": P2, "js-http-p2": P2}
+CONCURRENT = [name for name, interface in SERVICES.items() if interface == P3]
+SENDING = [name for name in SERVICES if name != "js-http"]  # its tool can't import wasi:http/client
 SECONDS = 60
-WORLD = """package p3host:service@0.1.0;
-world service {
-  import wasi:http/outgoing-handler@VERSION;
-  export wasi:http/incoming-handler@VERSION;
-}
-"""
+HOUR = 3600.0
+
+parametrize_services = pytest.mark.parametrize("service", SERVICES)
+parametrize_concurrent = pytest.mark.parametrize("service", CONCURRENT)
 
 
-def jco() -> Path:
-    folder = Path(os.environ.get("P3HOST_JCO", ""))
-    if not (folder / "dist/jco.js").is_file():
-        pytest.skip("set P3HOST_JCO to the folder of npm's @bytecodealliance/jco")
-    return folder
-
-
-def build_python(work: Path) -> Path:
-    wit = jco() / "lib/wit/builtin" / WASI
-    tool = os.environ.get("P3HOST_COMPONENTIZE_PY") or shutil.which("componentize-py")
-    if tool is None:
-        pytest.skip("set P3HOST_COMPONENTIZE_PY to the path of PyPI's componentize-py")
-    shutil.copytree(wit, work / "wit/deps")
-    (work / "wit/world.wit").write_text(WORLD.replace("VERSION", WASI))
-    output = work / "service.wasm"
-    options = ["-q", "-d", work / "wit", "-w", "service", "componentize", "service", "-o", output]
-    subprocess.run([tool, *options], cwd=GUESTS / "python-http", check=True, timeout=300)
-    return output
-
-
-def build_javascript(work: Path) -> Path:
-    folder = jco()
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("Node.js is needed")
-    for package in "http", "io", "clocks":
-        shutil.copytree(folder / "lib/wit/builtin" / WASI / f"wasi-{package}", work / f"wit/deps/wasi-{package}")
-    for path in (work / "wit").rglob("*.wit"):
-        # Without the worlds, whose other packages differ from those of the engine.
-        interfaces = re.sub(r"^world .*?^}\n", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
-        path.write_text(interfaces.replace(WASI, STARLING_MONKEY_WASI))
-    world = WORLD.replace("VERSION", STARLING_MONKEY_WASI)
-    (work / "wit/world.wit").write_text(re.sub(r"  import .*\n", "", world))
-    output = work / "service.wasm"
-    options = ["--wit", work / "wit", "-n", "service", "-o", output]
-    source = GUESTS / "js-http/service.js"
-    subprocess.run([node, folder / "dist/jco.js", "componentize", source, *options], check=True, timeout=300)
-    return output
-
-
-@pytest.fixture(scope="module", params=[build_python, build_javascript], ids=["python", "javascript"])
-def component(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Component:
-    return Component.load(request.param(tmp_path_factory.mktemp("service")))
+@cache
+def component(service: str) -> Component:
+    return Component.load(guest_path(service))
 
 
 def post(path: str, **more: object) -> HttpRequest:
     return HttpRequest(method="POST", scheme="http", authority="service.test", path_with_query=path, **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize("body", [b"abc", b"", b"xyz" * 100_000], ids=len)
-async def test_a_body_comes_back(component: Component, body: bytes) -> None:
-    async with component.instantiate(wasi=Wasi()) as instance:  # of its own: not every runtime serves twice
+@parametrize_services
+async def test_a_body_comes_back(service: str, body: bytes) -> None:
+    async with component(service).instantiate(wasi=Wasi()) as instance:  # of its own: not every runtime serves twice
         with anyio.fail_after(SECONDS):
-            async with handle(instance.exports[HANDLER], post("/echo", body=body)) as response:
+            async with handle(instance.exports[SERVICES[service]], post("/echo", body=body)) as response:
                 headers = {name.lower(): value for name, value in response.headers}
                 assert (response.status, headers["content-type"]) == (201, b"text/plain")
                 assert await response.read() == body.upper()
 
 
-async def test_requests_are_sent_at_once(component: Component) -> None:
+@pytest.mark.anyio
+@pytest.mark.parametrize("service", SENDING)
+async def test_requests_are_sent_at_once(service: str) -> None:
     class Peer:
         """Answers the first request after the second one, and begins that one's body after the first one's."""
 
@@ -107,8 +65,71 @@ async def test_requests_are_sent_at_once(component: Component) -> None:
             return HttpResponse(body=b"abc")
 
     headers = [("address", b"first.test"), ("address", b"second.test")]
-    async with component.instantiate(wasi=Wasi(http=Peer())) as instance:
+    async with component(service).instantiate(wasi=Wasi(http=Peer())) as instance:
         with anyio.fail_after(SECONDS):
-            async with handle(instance.exports[HANDLER], post("/lengths", headers=headers)) as response:
+            async with handle(instance.exports[SERVICES[service]], post("/lengths", headers=headers)) as response:
                 lines = (await response.read()).splitlines()
     assert sorted(lines) == [b"first.test: 200000", b"second.test: 3"]
+
+
+@pytest.mark.virtual_time
+@parametrize_concurrent
+async def test_requests_sleep_at_once_in_one_instance(testbed: Testbed, service: str) -> None:
+    texts = []
+    async with testbed.instantiate(component(service)) as guest:
+
+        async def ask(milliseconds: int) -> None:
+            async with guest.handle(post(f"/sleep/{milliseconds}")) as response:
+                texts.append(await response.read())
+
+        started = anyio.current_time()
+        async with anyio.create_task_group() as requests:
+            for minutes in range(60, 0, -1):
+                requests.start_soon(ask, minutes * 60_000)
+    assert texts == [b"slept %d ms\n" % (minutes * 60_000) for minutes in range(1, 61)]
+    assert HOUR <= anyio.current_time() - started < HOUR + 1
+
+
+async def endless() -> AsyncIterator[bytes]:
+    await anyio.sleep_forever()
+    yield b""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "request_factory", [lambda: post("/sleep/3600000"), lambda: post("/echo", body=endless())], ids=["sleep", "echo"]
+)
+@parametrize_concurrent
+async def test_a_client_that_goes_away_leaves_the_other_requests_alone(
+    service: str, request_factory: Callable[[], HttpRequest]
+) -> None:
+    async with component(service).instantiate(wasi=Wasi(), grace_seconds=0.1) as instance:
+        handler = instance.exports[P3]
+        with anyio.fail_after(SECONDS):
+            async with anyio.create_task_group() as requests:
+
+                async def ask() -> None:
+                    async with handle(handler, post("/meet/2")) as response:
+                        assert await response.read() == b"met\n"
+
+                requests.start_soon(ask)
+                with anyio.move_on_after(0.1):
+                    async with handle(handler, request_factory()) as response:
+                        await response.read()
+                    pytest.fail("it has not waited")
+                requests.start_soon(ask)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@parametrize_concurrent
+def test_one_instance_that_is_served_has_many_requests_at_once(service: str, backend: str) -> None:
+    count = 20
+    options = ["--backend", backend, "--instances", "1", "--concurrent-requests", str(count), "--no-log"]
+    with (
+        serving(*options, component=guest_path(service)) as server,
+        httpx.Client(base_url=server.url, timeout=SECONDS) as client,
+        ThreadPoolExecutor(count) as threads,
+    ):
+        answers = list(threads.map(client.get, [f"/meet/{count}"] * count))
+        assert [(answer.status_code, answer.text) for answer in answers] == [(201, "met\n")] * count
+        assert client.post("/", content=b"some text" * 100_000).content == b"SOME TEXT" * 100_000

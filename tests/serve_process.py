@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-C_HTTP = Path(__file__).resolve().parents[2] / "guests/c-http/c-http.wasm"
+C_HTTP = Path(__file__).resolve().parents[1] / "guests/c-http/c-http.wasm"
 SECONDS = 60
 
 
