@@ -333,6 +333,8 @@ BUILDERS: dict[str, Callable[[str, Path], Path]] = {
     "c-sockets-p2": build_c,
     "c-files": build_c,
     "c-http-p2": build_c,
+    "c-throughput": build_c,
+    "c-throughput-p2": build_c,
 }
 
 
