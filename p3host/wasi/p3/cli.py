@@ -96,7 +96,7 @@ class Output:
         """
         sink = self.sink
         try:
-            while piece := await data.read(PIECE):
+            while piece := await data.read(1<<18):
                 done = sink.write_now(piece)
                 if done < len(piece):
                     await sink.write(piece[done:])
