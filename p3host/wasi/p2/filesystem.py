@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-from ..byte_streams import PIECE, ByteSink, ByteSource
+from ..byte_streams import LARGE_PIECE, PIECE, ByteSink, ByteSource
 from ..clock import Timestamp
 from ..descriptors import Descriptor as SharedDescriptor
 from ..descriptors import Preopens
@@ -77,7 +77,7 @@ class FileSink(ByteSink):
         self.offset = offset
 
     def room(self) -> int:
-        return PIECE
+        return LARGE_PIECE
 
     def write_now(self, data: bytes) -> int:
         return 0  # there is no write to a file that can't wait for the disk

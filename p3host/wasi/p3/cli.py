@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import ByteReceiveStream
 
 from ...errors import Err
-from ..byte_streams import PIECE, ByteSink, ByteSource
+from ..byte_streams import LARGE_PIECE, PIECE, ByteSink, ByteSource
 
 
 def error_code(error: OSError) -> str:
@@ -36,7 +36,7 @@ class StdinStream(ByteReceiveStream):
     async def receive(self, max_bytes: int = PIECE) -> bytes:
         while not self.finished.is_set():
             try:
-                data = self.source.take(min(max_bytes, PIECE))
+                data = self.source.take(min(max_bytes, LARGE_PIECE))
             except OSError as error:
                 self.error = error
                 break
@@ -96,7 +96,7 @@ class Output:
         """
         sink = self.sink
         try:
-            while piece := await data.read(1<<18):
+            while piece := await data.read(LARGE_PIECE):
                 done = sink.write_now(piece)
                 if done < len(piece):
                     await sink.write(piece[done:])

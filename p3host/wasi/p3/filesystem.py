@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import anyio
 from anyio.abc import ByteReceiveStream
-from anyio.lowlevel import checkpoint
 
 from ..clock import Timestamp
 from ..descriptors import FAILURES, Preopens
@@ -68,7 +67,6 @@ class FileReading(Reading, ByteReceiveStream):
         self.handle.close()
 
     async def receive(self, max_bytes: int = MAX_READ) -> bytes:
-        await checkpoint()
         if self.ended.is_set():
             raise anyio.EndOfStream
         try:
