@@ -147,8 +147,7 @@ class HostEnd:
         self.begun = False
         if result is CopyResult.DROPPED and self.driver.store.trap is not None:
             return  # no end of the stream, but that of the guest: `check_alive` tells the reader
-        if result is not CopyResult.CANCELLED or self.result is None:
-            self.arrive(result)
+        self.arrive(result)
 
     def arrive(self, result: CopyResult) -> None:
         self.result = result
