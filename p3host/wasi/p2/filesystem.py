@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
+from ..brief_work import Work
 from ..byte_streams import LARGE_PIECE, PIECE, ByteSink, ByteSource
 from ..clock import Timestamp
 from ..descriptors import Descriptor as SharedDescriptor
@@ -75,18 +76,32 @@ class FileSink(ByteSink):
     def __init__(self, handle: Handle, offset: int | None) -> None:
         self.handle = handle.share()
         self.offset = offset
+        self.writing: Work[None] | None = None  # what `write_now` has begun and `write` is to wait for
 
     def room(self) -> int:
         return LARGE_PIECE
 
     def write_now(self, data: bytes) -> int:
-        return 0  # there is no write to a file that can't wait for the disk
+        self.writing = self.begin(data)
+        if not self.writing.is_done_soon():
+            return 0
+        self.end(self.writing, data)
+        return len(data)
 
     async def wait(self) -> None:
         return
 
     async def write(self, data: bytes) -> None:
-        await in_thread(write_all, self.handle, data, self.offset)
+        writing = self.writing or self.begin(data)
+        await writing.wait()
+        self.end(writing, data)
+
+    def begin(self, data: bytes) -> Work[None]:
+        return Work(write_all, self.handle, data, self.offset)
+
+    def end(self, writing: Work[None], data: bytes) -> None:
+        self.writing = None
+        writing.result()
         if self.offset is not None:
             self.offset += len(data)
 
