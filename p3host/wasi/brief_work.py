@@ -7,47 +7,41 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
-import anyio
-import anyio.to_thread
 from anyio.lowlevel import RunVar
+
+from .filesystem import WORKER_THREADS, in_thread
 
 T = TypeVar("T")
 
-MOMENT = 0.0005  # seconds that the event loop waits
-WORKER_THREADS = 16
+MOMENT = 0.0005  # seconds
 
+moment: RunVar[float | None] = RunVar("p3host moment", MOMENT)
+"""How long the event loop waits: seconds, or None where nothing may depend on how long anything takes."""
 
-class Workers:
-    def __init__(self) -> None:
-        self.executor = ThreadPoolExecutor(WORKER_THREADS, "p3host brief work")
-        self.waiting = anyio.CapacityLimiter(WORKER_THREADS)
-
-
-workers_of_loop: RunVar[Workers] = RunVar("p3host workers")
+executors: RunVar[ThreadPoolExecutor] = RunVar("p3host brief work")
 
 
 class Work(Generic[T]):
     """A call of `work` in a thread. It is never abandoned half-done."""
 
     def __init__(self, work: Callable[..., T], *args: object) -> None:
-        workers = workers_of_loop.get(None)
-        if workers is None:
-            workers = Workers()
-            workers_of_loop.set(workers)
-        self.workers = workers
-        self.future = workers.executor.submit(work, *args)
+        executor = executors.get(None)
+        if executor is None:
+            executor = ThreadPoolExecutor(WORKER_THREADS, "p3host brief work")
+            executors.set(executor)
+        self.future = executor.submit(work, *args)
 
     def is_done_soon(self) -> bool:
         """Waits a moment for its end."""
         try:
-            self.future.exception(MOMENT)
+            self.future.exception(moment.get())
         except TimeoutError:
             pass
         return self.future.done()
 
     async def wait(self) -> None:
         """Waits for its end."""
-        await anyio.to_thread.run_sync(wait, [self.future], limiter=self.workers.waiting)
+        await in_thread(wait, [self.future])
 
     def result(self) -> T:
         """What `work` returned or raised, after its end."""

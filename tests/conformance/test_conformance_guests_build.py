@@ -24,6 +24,8 @@ EXPORTS = {
     "c-sockets-p2": {"p3host:c-sockets-p2/guest@0.1.0"},
     "c-files": {CLI_RUN},
     "c-http-p2": {"wasi:http/incoming-handler@0.2.12"},
+    "c-throughput": {CLI_RUN},
+    "c-throughput-p2": {"wasi:cli/run@0.2.12"},
     "c1": {"p3host:c1/guest@0.1.0"},
     "c2": {"p3host:c2/guest@0.1.0"},
     "c3": {"p3host:c3/guest@0.1.0"},
@@ -41,7 +43,7 @@ EXPORTS = {
         "fail",
     },
 }
-P2_GUESTS = {"c-http-p2", "c-sockets-p2", "go-command"}
+P2_GUESTS = {"c-http-p2", "c-sockets-p2", "c-throughput-p2", "go-command"}
 OWN_IMPORTS = {
     "c-back": {"p3host:c-back/host@0.1.0"},
     "c-front": {"p3host:c-back/guest@0.1.0"},
