@@ -20,7 +20,7 @@ from bench_serve import wasmtime_command
 from measure import GUESTS, Row, Scale
 
 LOOPBACK = "127.0.0.1"
-TOTAL = 1 << 28  # bytes of each copy
+TOTAL = 1 << 27  # bytes of each copy
 GOAL = 500  # MB/s
 BLOCKING_WRITE_LIMIT = 4096  # bytes that WASI 0.2's blocking-write-and-flush takes
 PIECES = {BLOCKING_WRITE_LIMIT: "4 KiB", 1 << 16: "64 KiB", 1 << 20: "1 MiB"}

@@ -190,8 +190,12 @@ async def test_a_write_that_waits_for_the_disk_leaves_the_loop_running(
         await anyio.sleep(0.01)
         assert not written
         slow_disk.set()
+    for _ in range(p2.WARY_WRITES):
+        later = stream.blocking_write_and_flush(b"wary ")
+        assert later is not None
+        await later
     await write(b"fast")
-    assert (tmp_path / "file").read_bytes() == b"slow fast"
+    assert (tmp_path / "file").read_bytes() == b"slow " + b"wary " * p2.WARY_WRITES + b"fast"
 
 
 async def test_a_late_failure_of_a_write_is_told(tmp_path: Path, slow_disk: threading.Event) -> None:

@@ -20,6 +20,9 @@ from ..paths import error
 from .io import Error, InputStream, OutputStream
 
 
+WARY_WRITES = 8  # a slow disk keeps the event loop from its turns for a small part of the time at most
+
+
 class FileSource(ByteSource):
     """A file's bytes from an offset on. What the kernel has at hand is ready; `wait` gets the rest from the disk."""
 
@@ -77,13 +80,18 @@ class FileSink(ByteSink):
         self.handle = handle.share()
         self.offset = offset
         self.writing: Work[None] | None = None  # what `write_now` has begun and `write` is to wait for
+        self.wary = 0  # how many writes more the event loop does not wait for, as one was slow
 
     def room(self) -> int:
         return LARGE_PIECE
 
     def write_now(self, data: bytes) -> int:
         self.writing = self.begin(data)
+        if self.wary:
+            self.wary -= 1
+            return 0
         if not self.writing.is_done_soon():
+            self.wary = WARY_WRITES
             return 0
         self.end(self.writing, data)
         return len(data)
