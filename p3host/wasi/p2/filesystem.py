@@ -19,7 +19,6 @@ from ..later import MaybeLater
 from ..paths import error
 from .io import Error, InputStream, OutputStream
 
-
 WARY_WRITES = 8  # a slow disk keeps the event loop from its turns for a small part of the time at most
 
 
