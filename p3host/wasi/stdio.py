@@ -269,15 +269,16 @@ class PollableSink(ByteSink):
 
     def write_now(self, data: bytes) -> int:
         done = 0
-        with memoryview(data) as view:
-            while done < len(data):
-                try:
-                    done += self.write_some(view[done:])
-                except BlockingIOError:
-                    break
+        rest: bytes | memoryview = data
+        while rest:
+            try:
+                done += self.write_some(rest)
+            except BlockingIOError:
+                break
+            rest = memoryview(data)[done:] if done < len(data) else b""
         return done
 
-    def write_some(self, data: memoryview) -> int:
+    def write_some(self, data: bytes | memoryview) -> int:
         if self.has_nowait:
             try:
                 return os.pwritev(self.fd, [data], -1, os.RWF_NOWAIT)
