@@ -24,12 +24,14 @@ MOST_PIECES = 64  # of a guest's that one read takes, as small ones need more me
 
 
 class Collector:
-    """The buffer of a host that reads: up to `limit` elements, kept as the guest's pieces."""
+    """The buffer of a host that reads: up to `limit` elements, kept as the guest's pieces. One that gathers takes more
+    than the first of them."""
 
-    __slots__ = ("limit", "pieces", "progress")
+    __slots__ = ("gathers", "limit", "pieces", "progress")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.gathers = limit > DEFAULT_READ
         self.progress = 0
         self.pieces: list[Any] = []
 
@@ -137,8 +139,8 @@ class HostEnd:
         self.close()
 
     def on_copy(self, reclaim: Reclaim) -> None:
-        """What is left of the buffer is the guest's to write to until the reader goes on."""
-        if self.buffer is None or len(self.buffer.pieces) == MOST_PIECES:
+        """What is left of a buffer that gathers is the guest's to write to until the reader goes on."""
+        if self.buffer is None or not self.buffer.gathers or len(self.buffer.pieces) == MOST_PIECES:
             reclaim()
             self.begun = False
         self.arrive(CopyResult.COMPLETED)
@@ -196,7 +198,8 @@ class HostEnd:
         if self.buffer is buffer and self.result is None:  # not cancelled while the store was busy
             self.begun = True
             shared.read(None, buffer, self.on_copy, self.on_copy_done)
-            if self.result is CopyResult.COMPLETED and buffer.remain and isinstance(shared, SharedStream):
+            more = buffer.gathers and buffer.remain and isinstance(shared, SharedStream)
+            if more and self.result is CopyResult.COMPLETED:
                 # The guest had been waiting. What it writes as it goes on now is for this read too.
                 self.begun = True
                 shared.read(None, buffer, self.on_copy, self.on_copy_done)
@@ -240,6 +243,8 @@ class StreamReader(HostEnd):
     async def read(self, max_count: int = DEFAULT_READ) -> Any:
         """Waits for at least one element and returns at most `max_count`; an empty piece is the end of the stream.
 
+        It ends with what the guest has written at once. A read of more than 65536 elements gathers: it also takes what
+        the guest goes on to write until this task has its next turn, if that is not too many pieces.
         A read that is cancelled takes nothing: what it had got by then is for the next one.
         """
         if max_count < 0:

@@ -1,7 +1,8 @@
-"""What a guest writes between a read's first piece and its reader's next turn is for that read too."""
+"""What a guest writes between a large read's first piece and its reader's next turn is for that read too."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import anyio
@@ -11,11 +12,18 @@ from stream_guest import BLOCKED, COMPLETED, DROPPED, stream_guest
 
 from p3host import Instance, InstanceClosed, StreamReader, Trap
 from p3host.host import streams
+from p3host.host.driver import loop_share
 from p3host.runtime.waitable import EventCode
 
 pytestmark = pytest.mark.anyio
 
 WRITE = EventCode.STREAM_WRITE
+ORDINARY = 4  # elements that a read asks for without gathering
+
+
+@pytest.fixture(autouse=True)
+def small_reads_gather(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "DEFAULT_READ", ORDINARY)
 
 
 async def no_gate() -> int:
@@ -28,6 +36,7 @@ def instance() -> Instance:
 
 async def new_stream(instance: Any) -> tuple[StreamReader, int]:
     """A stream of the guest: its readable end as the host has it, and the index of its writable end."""
+    loop_share().seconds = -math.inf  # so that no reader gets a turn because the machine is slow
     ends = await instance.exports.stream_new()
     return await instance.exports.give_stream(ends & 0xFFFF_FFFF), ends >> 32
 
@@ -58,17 +67,30 @@ async def test_a_read_that_waited_takes_what_comes_until_its_reader_goes_on() ->
         assert await guest.exports.stream_write(writable, b"ijk") == BLOCKED
         await let_others_run()
         assert read.got == [b"abcdefgh"]
-        assert await reader.read() == b"ijk"
+        assert await reader.read(100) == b"ijk"
+
+
+async def test_an_ordinary_read_ends_with_the_first_piece() -> None:
+    async with instance() as guest, anyio.create_task_group() as group:
+        reader, writable = await new_stream(guest)
+        read = Read(reader, ORDINARY)
+        group.start_soon(read)
+        await let_others_run()
+        assert await guest.exports.stream_write(writable, b"abc") == COMPLETED | 3 << 4
+        assert await guest.exports.stream_write(writable, b"def") == BLOCKED
+        await let_others_run()
+        assert read.got == [b"abc"]
+        assert await reader.read(ORDINARY) == b"def"
 
 
 async def test_a_read_that_had_to_wait_for_nothing_takes_no_more_than_was_written() -> None:
     async with instance() as guest:
         reader, writable = await new_stream(guest)
         assert await guest.exports.stream_write(writable, b"abc") == BLOCKED
-        assert await reader.read() == b"abc"
+        assert await reader.read(100) == b"abc"
         assert await guest.exports.event(writable) == (WRITE, writable, COMPLETED | 3 << 4)
         assert await guest.exports.stream_write(writable, b"def") == BLOCKED
-        assert await reader.read() == b"def"
+        assert await reader.read(100) == b"def"
 
 
 async def test_a_read_takes_only_so_many_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,7 +105,7 @@ async def test_a_read_takes_only_so_many_pieces(monkeypatch: pytest.MonkeyPatch)
         assert await guest.exports.stream_write(writable, b"y") == BLOCKED
         await let_others_run()
         assert read.got == [b"xxx"]
-        assert await reader.read() == b"y"
+        assert await reader.read(100) == b"y"
 
 
 async def test_a_cancelled_read_keeps_all_pieces_for_the_next_one() -> None:
@@ -98,8 +120,8 @@ async def test_a_cancelled_read_keeps_all_pieces_for_the_next_one() -> None:
         await let_others_run()
         assert read.got == []
         assert await guest.exports.stream_write(writable, b"ghi") == BLOCKED
-        assert await reader.read() == b"abcdef"
-        assert await reader.read() == b"ghi"
+        assert await reader.read(100) == b"abcdef"
+        assert await reader.read(100) == b"ghi"
 
 
 async def test_a_stream_that_ends_after_a_write_gives_the_piece_and_then_the_end() -> None:
@@ -112,7 +134,7 @@ async def test_a_stream_that_ends_after_a_write_gives_the_piece_and_then_the_end
         await guest.exports.stream_drop_writable(writable)
         await let_others_run()
         assert read.got == [b"abc"]
-        assert await reader.read() == b""
+        assert await reader.read(100) == b""
 
 
 async def test_an_end_that_is_closed_during_a_read_takes_nothing_more() -> None:
@@ -148,7 +170,7 @@ async def test_an_instance_that_ends_after_a_write_gives_the_piece_and_then_its_
         await let_others_run()
         assert read.got == [b"abc"]
         with pytest.raises((Trap, InstanceClosed)):
-            await reader.read()
+            await reader.read(100)
 
 
 def raise_trap() -> None:
