@@ -22,7 +22,6 @@ from typing import Protocol, TypeAlias
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 from anyio.abc import (
     AnyByteReceiveStream,
     AnyByteSendStream,
@@ -162,7 +161,9 @@ class FileSource(BufferedSource):
     is read in a worker thread."""
 
     def __init__(self, fd: int) -> None:
-        super().__init__(lambda: anyio.to_thread.run_sync(os.read, fd, LARGE_PIECE))
+        from .filesystem import in_thread  # most programs read no file as stdin
+
+        super().__init__(lambda: in_thread(os.read, fd, LARGE_PIECE))
         self.fd = fd
 
     def ready(self) -> bool:
