@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
+from mmap import PAGESIZE
 from typing import Protocol, TypeAlias
 
 import anyio
@@ -266,7 +267,7 @@ class PollableSink(ByteSink):
             (unread,) = INT.unpack(fcntl.ioctl(self.fd, termios.FIONREAD, bytes(INT.size)))
         except OSError:
             return 0  # it is something else
-        return size - (2 * unread + select.PIPE_BUF if unread else 0)
+        return size - (2 * unread + PAGESIZE if unread else 0)
 
     def write_now(self, data: bytes) -> int:
         done = 0
