@@ -199,6 +199,8 @@ RECIPES: dict[str, Callable[[str, Path], Path]] = {
     "c-pair": build_pair,
     "c-http": build_c,
     "c-sockets": build_c,
+    "c-throughput": build_c,
+    "c-throughput-p2": build_c,
     "c-sockets-p2": build_c,
     "c-files": build_c,
     "c-http-p2": build_c,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import anyio
 
 from ..errors import Err, InstanceClosed, P3HostError, StreamDropped, Trap
-from ..runtime.stream import Buffer, CopyResult, OnCopy, OnCopyDone, Reclaim, Shared
+from ..runtime.stream import Buffer, CopyResult, OnCopy, OnCopyDone, Reclaim, Shared, SharedStream
 from ..types import FutureType, PrimitiveType, ResultType, StreamType, ValType
 from ..values import Ok
 from .sources import Piece
@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from .driver import Driver
 
 DEFAULT_READ = 65536
+MOST_PIECES = 64  # of a guest's that one read takes, as small ones need more memory than they hold
 
 
 class Collector:
-    """The buffer of a host that reads: up to `limit` elements, kept as the guest's pieces."""
+    """The buffer of a host that reads: up to `limit` elements, kept as the guest's pieces. One that gathers takes more
+    than the first of them."""
 
-    __slots__ = ("limit", "pieces", "progress")
+    __slots__ = ("gathers", "limit", "pieces", "progress")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.gathers = limit > DEFAULT_READ
         self.progress = 0
         self.pieces: list[Any] = []
 
@@ -109,7 +112,7 @@ class HostEnd:
         self.buffer: Collector | None = None
         self.result: CopyResult | None = None
         self.arrived: Arrival | None = None
-        self.begun = False  # the read is known to the shared state
+        self.begun = False  # the shared state has the buffer
         self.at_end = False
         driver.host_ends.add(self)
 
@@ -142,13 +145,19 @@ class HostEnd:
         self.close()
 
     def on_copy(self, reclaim: Reclaim) -> None:
-        reclaim()
-        self.on_copy_done(CopyResult.COMPLETED)
+        """What is left of a buffer that gathers is the guest's to write to until the reader goes on."""
+        if self.buffer is None or not self.buffer.gathers or len(self.buffer.pieces) == MOST_PIECES:
+            reclaim()
+            self.begun = False
+        self.arrive(CopyResult.COMPLETED)
 
     def on_copy_done(self, result: CopyResult) -> None:
+        self.begun = False
         if result is CopyResult.DROPPED and self.driver.store.trap is not None:
-            self.begun = False
             return  # no end of the stream, but that of the guest: `check_alive` tells the reader
+        self.arrive(result)
+
+    def arrive(self, result: CopyResult) -> None:
         self.result = result
         if self.arrived is not None:
             self.arrived.set()
@@ -176,6 +185,7 @@ class HostEnd:
                     self.arrived = None
             self.conclude(shared, buffer)
         finally:
+            self.cancel_pending(shared)
             self.buffer = None
         return buffer
 
@@ -196,20 +206,24 @@ class HostEnd:
         if self.result is CopyResult.DROPPED:
             if shared.failure is not None and not buffer.progress:
                 raise failed_peer(shared.failure)
-            self.at_end = True
+            self.at_end = shared.failure is None
 
     def begin(self, shared: Shared, buffer: Collector) -> None:
         if self.buffer is buffer and self.result is None:  # not cancelled while the store was busy
             self.begun = True
             shared.read(None, buffer, self.on_copy, self.on_copy_done)
+            more = buffer.gathers and buffer.remain and isinstance(shared, SharedStream)
+            if more and self.result is CopyResult.COMPLETED:
+                # The guest had been waiting. What it writes as it goes on now is for this read too.
+                self.begun = True
+                shared.read(None, buffer, self.on_copy, self.on_copy_done)
 
     def cancel_pending(self, shared: Shared) -> None:
         """Takes the buffer of a read back at once, so that no guest writes into it that nobody looks at any more."""
-        if self.buffer is not None and self.result is None:
-            if self.begun:
-                shared.cancel()
-            else:
-                self.on_copy_done(CopyResult.CANCELLED)
+        if self.begun:
+            shared.cancel()
+        elif self.buffer is not None and self.result is None:
+            self.on_copy_done(CopyResult.CANCELLED)
 
     def give_back(self, shared: Shared, buffer: Collector) -> None:
         """Keeps what a cancelled read had got, as nobody was told of it, for the next one."""
@@ -248,6 +262,8 @@ class StreamReader(HostEnd):
     async def read(self, max_count: int = DEFAULT_READ) -> Any:
         """Waits for at least one element and returns at most `max_count`; an empty piece is the end of the stream.
 
+        It ends with what the guest has written at once. A read of more than 65536 elements gathers: it also takes what
+        the guest goes on to write until this task has its next turn, if that is not too many pieces.
         A read that is cancelled takes nothing: what it had got by then is for the next one.
         """
         if max_count < 0:

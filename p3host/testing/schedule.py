@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Trap
 from ..runtime.choice import Choice
+from ..wasi.brief_work import moment
 from .trace import Trace
 from .virtual_time import current_virtual_time
 
@@ -67,6 +68,7 @@ class Schedule:
         virtual_time = current_virtual_time()
         if virtual_time is None:
             raise RuntimeError("a schedule needs virtual time: see p3host.testing.virtual_time")
+        moment.set(None)
         await virtual_time.idle(self, driver)
         self.turns += 1
         if self.turns > MAX_TURNS:

@@ -6,9 +6,28 @@ outside world are `OSError`, and nothing else is.
 
 from __future__ import annotations
 
+import errno
+import os
 from abc import ABC, abstractmethod
 
 PIECE = 65536  # the most bytes that one operation moves
+LARGE_PIECE = 1 << 18  # and the most where it costs a turn of the event loop, or a thread
+OWN_POSITION = -1
+
+
+def read_now(fd: int, size: int, offset: int = OWN_POSITION) -> bytes:
+    """Up to `size` bytes, and no more than `LARGE_PIECE`, at `offset` of a file or where its descriptor stands.
+
+    :raises BlockingIOError: a disk would have to be read, or may have to
+    """
+    buffer = bytearray(min(size, LARGE_PIECE))
+    try:
+        count = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
+    except OSError as failure:
+        if failure.errno == errno.EOPNOTSUPP:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+        raise
+    return bytes(memoryview(buffer)[:count])
 
 
 class ByteSource(ABC):
@@ -40,7 +59,7 @@ class ByteSink(ABC):
 
     @abstractmethod
     def room(self) -> int:
-        """How many bytes may be offered now, 0 to `PIECE`; an error of the sink counts as room."""
+        """How many bytes may be offered now, 0 to `LARGE_PIECE`; an error of the sink counts as room."""
 
     @abstractmethod
     def write_now(self, data: bytes) -> int:

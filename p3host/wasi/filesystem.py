@@ -22,14 +22,14 @@ import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 from .background import Finishing
-from .byte_streams import PIECE
+from .byte_streams import LARGE_PIECE, read_now
 from .directory import Directory
 from .paths import error, libc
 
 T = TypeVar("T")
 
 MAX_FILESIZE = (1 << 63) - 1  # what the system calls can express of the WIT's u64
-MAX_READ = 1 << 18  # bytes that one read takes at most, whatever the guest asks for
+MAX_READ = LARGE_PIECE  # bytes that one read takes at most, whatever the guest asks for
 ENTRIES_AT_ONCE = 256
 WORKER_THREADS = 16
 STREAMS_PER_FILE = 4  # each may hold a piece in the host's memory
@@ -190,12 +190,7 @@ def read_at(handle: Handle, size: int, offset: int, cached: bool) -> bytes:
     with handle.use() as fd:
         if not cached:
             return os.pread(fd, min(size, MAX_READ), offset)
-        buffer = bytearray(min(size, PIECE))
-        try:
-            count = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
-        except OSError as e:
-            raise error(errno.EAGAIN) if e.errno == errno.EOPNOTSUPP else e from None
-        return bytes(memoryview(buffer)[:count])
+        return read_now(fd, size, offset)
 
 
 def write_some(handle: Handle, data: bytes | memoryview, offset: int | None) -> int:

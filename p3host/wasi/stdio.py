@@ -1,20 +1,23 @@
 """What a guest's stdin, stdout and stderr can be, as byte sources and sinks.
 
 The process's own are read and written only where that can't block: pipes, sockets and terminals when they are ready,
-files (which always are) in a worker thread for reading, and for writing at once where the disk is a local one. A thread
-costs a hundred times what a write of a line does, and local disks keep programs waiting only when they are very busy.
+files (which always are) at once, but in a worker thread where a disk has to be read.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
 import select
+import struct
 import sys
+import termios
 import weakref
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from mmap import PAGESIZE
 from typing import Protocol, TypeAlias
 
 import anyio
@@ -28,11 +31,12 @@ from anyio.abc import (
     ObjectSendStream,
 )
 
-from .byte_streams import PIECE, ByteSink, ByteSource
+from .byte_streams import LARGE_PIECE, PIECE, ByteSink, ByteSource, read_now
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 NO_NOWAIT = {errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.ESPIPE}  # of a file that can't be used so
 RETRY_SECONDS = 0.1  # after which there may be a file descriptor again
+INT = struct.Struct("i")
 
 
 class Stdio(Enum):
@@ -63,7 +67,7 @@ def input_source(grant: Input) -> ByteSource:
     if grant is Stdio.PROCESS:
         if sys.__stdin__ is None:  # closed
             return BytesSource(b"")
-        return PollableSource(STDIN) if is_pollable(STDIN) else file_source(STDIN)
+        return PollableSource(STDIN) if is_pollable(STDIN) else FileSource(STDIN)
     if isinstance(grant, (ByteReceiveStream, ObjectReceiveStream)):
         return receive_stream_source(grant)
     raise TypeError(f"stdin must be None, bytes, Stdio.PROCESS or an anyio receive stream, not {grant!r}")
@@ -149,18 +153,44 @@ class BufferedSource(ByteSource):
             if self.ready():
                 return
             try:
-                self.piece = await self.fetch()
+                self.keep(await self.fetch())
             except OSError as error:
                 self.error = error
-            else:
-                self.position = 0
-                self.ended = not self.piece
+
+    def keep(self, piece: bytes) -> None:
+        self.piece, self.position = piece, 0
+        self.ended = not piece
 
 
-def file_source(fd: int) -> BufferedSource:
-    from .filesystem import in_thread  # most programs read no file as stdin
+class FileSource(BufferedSource):
+    """A file of the process, or what else is always ready. What the kernel has at hand is taken at once, and the rest
+    is read in a worker thread."""
 
-    return BufferedSource(lambda: in_thread(os.read, fd, PIECE))
+    def __init__(self, fd: int) -> None:
+        from .filesystem import in_thread  # most programs read no file as stdin
+
+        super().__init__(lambda: in_thread(os.read, fd, LARGE_PIECE))
+        self.fd = fd
+
+    def ready(self) -> bool:
+        if not super().ready():
+            self.fetch_now(PIECE)
+        return super().ready()
+
+    def take(self, max_count: int) -> bytes | None:
+        if not super().ready():
+            self.fetch_now(max_count)
+        return super().take(max_count)
+
+    def fetch_now(self, max_count: int) -> None:
+        if self.fetching.locked():  # a thread reads
+            return
+        try:
+            self.keep(read_now(self.fd, max_count))
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self.error = error
 
 
 def receive_stream_source(stream: AnyByteReceiveStream) -> BufferedSource:
@@ -245,19 +275,31 @@ class PollableSink(ByteSink):
         self.has_nowait = True  # until the kernel says otherwise of this kind of file
 
     def room(self) -> int:
-        return select.PIPE_BUF if self.poll.poll(0) else 0
+        if not self.poll.poll(0):
+            return 0
+        return min(max(self.pipe_room(), select.PIPE_BUF), PIECE)
+
+    def pipe_room(self) -> int:
+        """What a pipe surely takes: it keeps bytes in pages, of which no two in a row hold less than one page."""
+        try:
+            size = fcntl.fcntl(self.fd, fcntl.F_GETPIPE_SZ)
+            (unread,) = INT.unpack(fcntl.ioctl(self.fd, termios.FIONREAD, bytes(INT.size)))
+        except OSError:
+            return 0  # it is something else
+        return size - (2 * unread + PAGESIZE if unread else 0)
 
     def write_now(self, data: bytes) -> int:
         done = 0
-        with memoryview(data) as view:
-            while done < len(data):
-                try:
-                    done += self.write_some(view[done:])
-                except BlockingIOError:
-                    break
+        rest: bytes | memoryview = data
+        while rest:
+            try:
+                done += self.write_some(rest)
+            except BlockingIOError:
+                break
+            rest = memoryview(data)[done:] if done < len(data) else b""
         return done
 
-    def write_some(self, data: memoryview) -> int:
+    def write_some(self, data: bytes | memoryview) -> int:
         if self.has_nowait:
             try:
                 return os.pwritev(self.fd, [data], -1, os.RWF_NOWAIT)

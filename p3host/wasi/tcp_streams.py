@@ -7,12 +7,12 @@ import errno
 import socket
 import struct
 
-from .byte_streams import PIECE, ByteSink, ByteSource
+from .byte_streams import LARGE_PIECE, PIECE, ByteSink, ByteSource
 from .paths import error
 from .sockets import READ, WRITE, SocketHandle
 from .tcp import CONNECTION_ERRORS
 
-MAX_READ = 1 << 18  # bytes that one read takes at most, whatever the guest asks for
+MAX_READ = LARGE_PIECE  # bytes that one read takes at most, whatever the guest asks for
 SAFE_ROOM = 4096  # bytes, where the kernel doesn't tell how full its buffer is
 
 SO_MEMINFO = 55

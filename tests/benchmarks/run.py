@@ -17,12 +17,25 @@ from bench_instances import instances
 from bench_serve import serve
 from bench_startup import startup
 from bench_tasks import commands, suspended
+from bench_throughput import throughput
 from measure import TINY, Row, Scale, print_table
 from processes import in_fresh_process
 
 SUBJECTS: dict[str, Callable[[Scale], Awaitable[list[Row]]]] = {
     subject.__name__: subject
-    for subject in (exports, imports, lists, streams, composed, startup, instances, suspended, commands, serve)
+    for subject in (
+        exports,
+        imports,
+        lists,
+        streams,
+        composed,
+        startup,
+        instances,
+        suspended,
+        commands,
+        serve,
+        throughput,
+    )
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from measure import TINY, Row, print_table
 from run import SUBJECTS
 
-IN_OTHER_PROCESSES = {"startup", "suspended", "serve"}
+IN_OTHER_PROCESSES = {"startup", "suspended", "serve", "throughput"}
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -25,10 +25,12 @@ def test_subject_is_measured(subject: str, backend: str) -> None:
 
 def test_command_measures_in_other_processes() -> None:
     script = Path(__file__).with_name("run.py")
-    done = subprocess.run([sys.executable, script, "--tiny", "suspended", "serve"], capture_output=True, text=True)
+    subjects = sorted(IN_OTHER_PROCESSES - {"startup"})
+    done = subprocess.run([sys.executable, script, "--tiny", *subjects], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "suspended tasks" in done.stdout
     assert "serve, a C handler" in done.stdout
+    assert "0.2 TCP receive" in done.stdout
 
 
 def test_command_refuses_unknown_subject() -> None:

@@ -7,7 +7,7 @@ The n-th byte is always the same, and a guest that writes offers what has not be
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import anyio
@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stream_guest import BLOCKED, CANCELLED, COMPLETED, DROPPED, stream_guest, two_stream_guests
 
+from p3host.host import streams
 from p3host.host.driver import loop_share
 
 PATTERN = bytes(range(251)) * 20
@@ -42,6 +43,13 @@ OPERATIONS: list[tuple[str, Any]] = [
     *((operation, store) for operation in ("hold", "release") for store in (0, 1)),
 ]
 scripts = st.lists(st.sampled_from(OPERATIONS), min_size=20, max_size=50)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def large_reads_gather() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams, "DEFAULT_READ", 2)
+        yield
 
 
 class Play:

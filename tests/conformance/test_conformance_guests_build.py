@@ -27,6 +27,8 @@ EXPORTS = {
     "c-sockets-p2": {"p3host:c-sockets-p2/guest@0.1.0"},
     "c-files": {CLI_RUN},
     "c-http-p2": {"wasi:http/incoming-handler@0.2.12"},
+    "c-throughput": {CLI_RUN},
+    "c-throughput-p2": {"wasi:cli/run@0.2.12"},
     "c1": {"p3host:c1/guest@0.1.0"},
     "c2": {"p3host:c2/guest@0.1.0"},
     "c3": {"p3host:c3/guest@0.1.0"},
@@ -47,7 +49,7 @@ EXPORTS = {
         "fail",
     },
 }
-P2_GUESTS = {"c-http-p2", "c-sockets-p2", "c-command", "rust-command", "go-command"}
+P2_GUESTS = {"c-http-p2", "c-sockets-p2", "c-throughput-p2", "c-command", "rust-command", "go-command"}
 NOT_COMMITTED = {"python-command", "python-cli", "python-http", "python-http-p2", "js-cli", "js-http", "js-http-p2"}
 OWN_IMPORTS = {
     "c-back": {"p3host:c-back/host@0.1.0"},

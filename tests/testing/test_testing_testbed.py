@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -444,6 +445,29 @@ async def test_a_schedule_decides_and_explains_what_fails(testbed: Testbed) -> N
     assert note.startswith("The schedule '")
     assert "call 1 of 'run' begins" in note
     assert schedule.turns > 0
+
+
+async def test_how_fast_a_disk_is_changes_no_schedule(testbed: Testbed, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def turns() -> int:
+        schedule = from_seed(1)
+        async with testbed.instantiate(
+            GUESTS / "c-throughput-p2/c-throughput-p2.wasm",
+            args=["c-throughput-p2", "write", "out", "10000", "1000"],
+            files={"/data": {}},
+            schedule=schedule,
+            allow_leaks={"own<descriptor>", "own<network>", "own<output-stream>"},
+        ) as guest:
+            await guest.exports["wasi:cli/run@0.2"].run()
+            assert guest.files["/data/out"] == bytes(10000)
+        return schedule.turns
+
+    def slow_pwrite(*arguments: Any) -> int:
+        time.sleep(0.003)
+        return pwrite(*arguments)
+
+    fast, pwrite = await turns(), os.pwrite
+    monkeypatch.setattr(os, "pwrite", slow_pwrite)
+    assert await turns() == fast
 
 
 @pytest.mark.parametrize("seed", range(1, 6))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from wasi_fakes import finish, running
 
 from p3host.errors import Err
 from p3host.wasi import filesystem
+from p3host.wasi.filesystem import MAX_FILESIZE
 from p3host.wasi.p2 import filesystem as p2
 from p3host.wasi.p2.io import Error, LastOperationFailed
 
@@ -175,6 +178,75 @@ async def test_write_via_stream(tmp_path: Path) -> None:
     await finish(stream.blocking_write_and_flush(b"ORLD"))
     await finish(stream.blocking_flush())
     assert (tmp_path / "file").read_bytes() == b"heLLO WORLD"
+
+
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Writes to files wait for this."""
+    go_on = threading.Event()
+    pwrite = os.pwrite
+
+    def slow_pwrite(fd: int, data: Any, offset: int) -> int:
+        go_on.wait(5)
+        return pwrite(fd, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", slow_pwrite)
+    yield go_on
+    go_on.set()
+
+
+async def test_a_write_that_waits_for_the_disk_leaves_the_loop_running(
+    tmp_path: Path, slow_disk: threading.Event
+) -> None:
+    stream = (await open_file(tmp_path)).write_via_stream(0)
+    written: list[None] = []
+
+    async def write(data: bytes) -> None:
+        written.append(await finish(stream.blocking_write_and_flush(data)))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(write, b"slow ")
+        await anyio.sleep(0.01)
+        assert not written
+        slow_disk.set()
+    for _ in range(p2.WARY_WRITES):
+        later = stream.blocking_write_and_flush(b"wary ")
+        assert later is not None
+        await later
+    await write(b"fast")
+    assert (tmp_path / "file").read_bytes() == b"slow " + b"wary " * p2.WARY_WRITES + b"fast"
+
+
+async def test_a_late_failure_of_a_write_is_told(tmp_path: Path, slow_disk: threading.Event) -> None:
+    file = await open_file(tmp_path, flags=READ | WRITE)
+    stream = file.write_via_stream(MAX_FILESIZE)
+    failures: list[int] = []
+
+    async def write() -> None:
+        with pytest.raises(Err) as caught:
+            await finish(stream.blocking_write_and_flush(b"xx"))
+        failures.append(caught.value.value.value.cause.errno)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(write)
+        await anyio.sleep(0.01)
+        assert not failures
+        slow_disk.set()
+    assert failures == [errno.EINVAL]
+    assert await outcome(stream.check_write) == "closed"
+
+
+async def test_a_stream_that_is_dropped_while_it_writes_has_written(tmp_path: Path, slow_disk: threading.Event) -> None:
+    file = await open_file(tmp_path)
+    stream = file.write_via_stream(0)
+    writing = stream.blocking_write_and_flush(b"all of it")
+    writing.close()
+    stream.close()
+    file.close()
+    slow_disk.set()
+    await stream.sink.writing.wait()
+    assert file.handle.users == 0
+    assert (tmp_path / "file").read_bytes() == b"all of it"
 
 
 async def test_append_via_stream(tmp_path: Path) -> None:

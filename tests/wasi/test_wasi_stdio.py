@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
 import pty
+import select
 import socket
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +21,17 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
+from hypothesis import given
+from hypothesis import strategies as st
 
-from p3host.wasi.byte_streams import PIECE, ByteSink, ByteSource
+from p3host.wasi.byte_streams import LARGE_PIECE, PIECE, ByteSink, ByteSource
 from p3host.wasi.stdio import (
     STDERR,
     STDOUT,
+    FileSource,
     PollableSink,
     PollableSource,
     Stdio,
-    file_source,
     input_source,
     is_pollable,
     is_terminal,
@@ -131,14 +136,58 @@ async def test_two_readers_of_one_pipe_share_what_comes(pipe: tuple[int, int]) -
     assert sorted(b"".join(got)) == list(b"abcdef")
 
 
-async def test_a_file_is_read_in_a_thread(tmp_path: Path) -> None:
-    data = os.urandom(3 * PIECE + 5)
+@pytest.fixture(params=[True, False], ids=["cached", "cold"])
+def cached(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the kernel has the files at hand."""
+    if not request.param:
+
+        def nothing_at_hand(*arguments: object) -> int:
+            raise OSError(errno.EOPNOTSUPP, "not supported")
+
+        monkeypatch.setattr(os, "preadv", nothing_at_hand)
+    return bool(request.param)
+
+
+async def test_a_file_is_read_at_once_or_in_a_thread(tmp_path: Path, cached: bool) -> None:
+    data = os.urandom(2 * LARGE_PIECE + 5)
     (tmp_path / "file").write_bytes(data)
     with (tmp_path / "file").open("rb") as file:
         assert not is_pollable(file.fileno())
-        source = file_source(file.fileno())
-        assert source.take(1) is None
-        assert await read_all(source, 1000) == data
+        source = FileSource(file.fileno())
+        assert source.ready() is cached
+        first = source.take(1)
+        assert first == (data[:1] if cached else None)
+        assert (first or b"") + await read_all(source, 10_000) == data
+        assert source.take(1) == b""
+
+
+async def test_a_cached_file_is_read_no_further_than_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"first line\nsecond")
+    with (tmp_path / "file").open("rb", buffering=0) as file:
+        assert FileSource(file.fileno()).take(11) == b"first line\n"
+        assert file.read() == b"second"
+
+
+async def test_what_a_thread_reads_of_a_file_stays_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow_read(fd: int, size: int) -> bytes:
+        begun.set()
+        go_on.wait(5)
+        return read(fd, size)
+
+    read = os.read
+    monkeypatch.setattr(os, "read", slow_read)
+    with (tmp_path / "file").open("rb") as file:
+        source = FileSource(file.fileno())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(source.wait)
+            await anyio.to_thread.run_sync(begun.wait)
+            assert not source.ready()
+            assert source.take(1) is None
+            go_on.set()
+        assert await read_all(source) == b"abc"
 
 
 async def test_a_file_is_read_while_the_applications_own_threads_are_all_in_use(tmp_path: Path) -> None:
@@ -147,13 +196,13 @@ async def test_a_file_is_read_while_the_applications_own_threads_are_all_in_use(
     for number in range(int(limiter.total_tokens)):
         limiter.acquire_on_behalf_of_nowait(number)
     with (tmp_path / "file").open("rb") as file, anyio.fail_after(10):
-        assert await read_all(file_source(file.fileno())) == b"hello"
+        assert await read_all(FileSource(file.fileno())) == b"hello"
 
 
 async def test_a_directory_as_stdin_is_an_error(tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
-        source = file_source(fd)
+        source = FileSource(fd)
         await source.wait()
         for _ in range(2):
             with pytest.raises(IsADirectoryError):
@@ -166,7 +215,7 @@ async def test_dev_null_is_read_and_written() -> None:
     fd = os.open(os.devnull, os.O_RDWR)
     try:
         assert not is_pollable(fd)
-        assert await read_all(file_source(fd)) == b""
+        assert await read_all(FileSource(fd)) == b""
     finally:
         os.close(fd)
 
@@ -191,6 +240,33 @@ async def test_a_pipe_is_written_without_blocking(pipe: tuple[int, int]) -> None
         await sink.write(data[done:])
     await anyio.to_thread.run_sync(thread.join)
     assert got == data
+
+
+def test_an_empty_pipe_has_room_for_all_it_holds(pipe: tuple[int, int]) -> None:
+    sink = PollableSink(pipe[1])
+    assert sink.room() == fcntl.fcntl(pipe[1], fcntl.F_GETPIPE_SZ)
+    os.write(pipe[1], b"xx")
+    os.read(pipe[0], 1)
+    assert select.PIPE_BUF < sink.room() < PIECE
+
+
+@given(st.lists(st.integers(-20_000, 20_000) | st.sampled_from([1, 2048, 2049, 4095, 4096, 4097, -4096]), max_size=80))
+def test_a_pipe_takes_at_once_what_it_has_room_for(moves: list[int]) -> None:
+    """Whatever was written before, and (what is negative) read."""
+    readable, writable = os.pipe()
+    try:
+        os.set_blocking(readable, False)
+        sink = PollableSink(writable)
+        for count in moves:
+            if count < 0:
+                with suppress(BlockingIOError):
+                    os.read(readable, -count)
+            else:
+                sink.write_now(bytes(count))
+        room = sink.room()
+        assert sink.write_now(bytes(room)) == room
+    finally:
+        close(readable, writable)
 
 
 async def test_a_kernel_without_unblocking_writes_is_served_in_small_pieces(pipe: tuple[int, int]) -> None:

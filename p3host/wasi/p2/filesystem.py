@@ -9,7 +9,8 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, ClassVar
 
 from ..background import Background
-from ..byte_streams import PIECE, ByteSink, ByteSource
+from ..brief_work import Work
+from ..byte_streams import LARGE_PIECE, PIECE, ByteSink, ByteSource
 from ..clock import Timestamp
 from ..descriptors import Descriptor as SharedDescriptor
 from ..descriptors import Preopens
@@ -19,6 +20,8 @@ from ..later import MaybeLater
 from ..paths import error
 from .fetching import FetchingSource
 from .io import Error, InputStream, OutputStream
+
+WARY_WRITES = 8  # a slow disk keeps the event loop from its turns for a small part of the time at most
 
 
 class FileSource(ByteSource):
@@ -79,18 +82,37 @@ class FileSink(ByteSink):
         self.handle = handle
         self.stream = FileStream(handle)
         self.offset = offset
+        self.writing: Work[None] | None = None  # what `write_now` has begun and `write` is to wait for
+        self.wary = 0  # how many writes more the event loop does not wait for, as one was slow
 
     def room(self) -> int:
-        return PIECE
+        return LARGE_PIECE
 
     def write_now(self, data: bytes) -> int:
-        return 0  # there is no write to a file that can't wait for the disk
+        self.writing = self.begin(data)
+        if self.wary:
+            self.wary -= 1
+            return 0
+        if not self.writing.is_done_soon():
+            self.wary = WARY_WRITES
+            return 0
+        self.end(self.writing, data)
+        return len(data)
 
     async def wait(self) -> None:
         return
 
     async def write(self, data: bytes) -> None:
-        await in_thread(write_all, self.handle, data, self.offset)
+        writing = self.writing or self.begin(data)
+        await writing.wait()
+        self.end(writing, data)
+
+    def begin(self, data: bytes) -> Work[None]:
+        return Work(write_all, self.handle, data, self.offset)
+
+    def end(self, writing: Work[None], data: bytes) -> None:
+        self.writing = None
+        writing.result()
         if self.offset is not None:
             self.offset += len(data)
 

@@ -22,7 +22,7 @@ from typing import Any, ClassVar
 import anyio
 from anyio.lowlevel import checkpoint
 
-from ...errors import Err, trap_if
+from ...errors import Err, Trap, trap_if
 from ...records import Record
 from ..byte_streams import PIECE, ByteSink, ByteSource
 from ..later import MaybeLater
@@ -200,7 +200,8 @@ class OutputStream:
 
     def use_permit(self, length: int) -> None:
         self.check_open()
-        trap_if(length > self.permit, f"write of {length} bytes, but check-write permits {self.permit}")
+        if length > self.permit:
+            raise Trap(f"write of {length} bytes, but check-write permits {self.permit}")
         self.permit -= length
 
     def blocking_write_and_flush(self, contents: bytes) -> MaybeLater[None]:
@@ -213,7 +214,8 @@ class OutputStream:
 
     def check_blocking_write(self, length: int) -> None:
         self.check_open()
-        trap_if(length > BLOCKING_WRITE_LIMIT, f"blocking write of {length} bytes: at most {BLOCKING_WRITE_LIMIT}")
+        if length > BLOCKING_WRITE_LIMIT:
+            raise Trap(f"blocking write of {length} bytes: at most {BLOCKING_WRITE_LIMIT}")
 
     def write_all(self, data: bytes) -> MaybeLater[None]:
         if not data:

@@ -12,7 +12,7 @@ from anyio.abc import ByteReceiveStream
 
 from ...errors import Err
 from ..background import Finishing
-from ..byte_streams import PIECE, ByteSink, ByteSource
+from ..byte_streams import LARGE_PIECE, PIECE, ByteSink, ByteSource
 from ..later import MaybeLater
 from .draining import Draining, Ending, GuestStream, drain
 
@@ -52,7 +52,7 @@ class StdinStream(ByteReceiveStream):
     async def receive(self, max_bytes: int = PIECE) -> bytes:
         while not self.ended.is_set():
             try:
-                data = self.source.take(min(max_bytes, PIECE))
+                data = self.source.take(min(max_bytes, LARGE_PIECE))
             except OSError as error:
                 self.error = error
                 break
@@ -109,7 +109,7 @@ class Output:
         try:
             if self.stream_count > MAX_STREAMS:
                 raise OSError(errno.EMFILE, "there are too many streams")
-            await drain(data, PIECE, self.write, self.finishing)
+            await drain(data, LARGE_PIECE, self.write, self.finishing)
         except OSError as error:
             raise Err(error_code(error)) from error
         finally:

@@ -9,7 +9,6 @@ from functools import partial
 
 import anyio
 from anyio.abc import ByteReceiveStream
-from anyio.lowlevel import checkpoint
 
 from ..clock import Timestamp
 from ..descriptors import FAILURES, Preopens
@@ -66,7 +65,6 @@ class FileReading(Reading, ByteReceiveStream):
             self.stream.close()
 
     async def receive(self, max_bytes: int = MAX_READ) -> bytes:
-        await checkpoint()
         if self.ended.is_set():
             raise anyio.EndOfStream
         try:
