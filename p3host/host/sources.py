@@ -250,13 +250,15 @@ class IterableSource(HostSource):
     async def run(self) -> None:
         iterator = self.pieces() if isinstance(self.iterable, ByteReceiveStream) else aiter(self.iterable)
         try:
-            async for values in iterator:
-                await self.deliver(values)
-                if self.dropped:
-                    break
-                await self.driver.breathe()
-        except anyio.EndOfStream:
-            pass
+            try:
+                async for values in iterator:
+                    await self.deliver(values)
+                    if self.dropped:
+                        break
+                    await self.driver.breathe()
+            except anyio.EndOfStream:
+                pass
+            self.driver.step(self.end)  # first, as closing the iterable may settle the future beside the stream
         except Exception as error:
             trap = Trap(f"{self.name} raised {type(error).__name__}: {error}")
             trap.__cause__ = error
@@ -264,7 +266,6 @@ class IterableSource(HostSource):
         finally:
             self.tell_dropped = None
             await close_all(iterator, self.iterable)
-        self.driver.step(self.end)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """What the guest asks for, and no more: the rest stays in the stream for others."""

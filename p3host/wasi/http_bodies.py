@@ -22,10 +22,9 @@ from ..values import Ok
 from .byte_streams import PIECE
 from .http_fields import Fields
 from .http_messages import OUTSIDE_FAILURES, TERMINATED, Content, ErrorCode, HeaderList, TrailerList, error_code
-from .promise import Promise
+from .promise import NOTHING, Promise
 
 T = TypeVar("T")
-NOTHING = Ok()
 
 
 class GuestFuture(Protocol):
@@ -48,14 +47,14 @@ class Transmission(Promise[None]):
         self.followed: GuestFuture | None = None
 
     def succeed(self) -> None:
-        self.settle(NOTHING)
+        self.settle()
 
     def fail(self, error: ErrorCode) -> None:
         self.settle(Err(error))
 
     def follow(self, answer: GuestFuture) -> None:
         """A guest has read the message, and is going to say by `answer`, which is watched, what became of it."""
-        if self.outcome is not None or not self.watched:
+        if self.is_settled or not self.watched:
             answer.close()
         else:
             self.followed = answer
@@ -275,7 +274,7 @@ class PlainReader(ByteReceiveStream):
         if self.peeked:
             piece, self.peeked = self.peeked[:max_bytes], self.peeked[max_bytes:] or None
             return piece
-        if self.ended.outcome is None:
+        if not self.ended.is_settled:
             try:
                 if self.peeked is None and (piece := await self.body.read(max_bytes)):
                     return piece
@@ -284,7 +283,7 @@ class PlainReader(ByteReceiveStream):
                 self.fail(failure)
             else:
                 self.whole = True
-                self.ended.settle(NOTHING)
+                self.ended.settle()
                 if self.accepted:
                     self.body.transmission.succeed()
             await self.body.aclose()
@@ -293,9 +292,9 @@ class PlainReader(ByteReceiveStream):
         raise anyio.EndOfStream
 
     def fail(self, failure: P3HostError) -> None:
-        if self.ended.outcome is None:
+        if not self.ended.is_settled:
             self.failure = failure
-            self.ended.settle(NOTHING)
+            self.ended.settle()
             self.body.transmission.fail(error_code(failure))
 
     def accept(self) -> None:

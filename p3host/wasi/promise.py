@@ -11,6 +11,8 @@ from ..errors import Err
 from ..values import Ok
 
 T = TypeVar("T")
+NOTHING = Ok()
+"""The outcome of what went well and has no value."""
 
 
 class Promise(Generic[T]):
@@ -24,7 +26,11 @@ class Promise(Generic[T]):
     then: Callable[[], None] | None = None
     event: anyio.Event | None = None
 
-    def settle(self, outcome: Ok | Err) -> None:
+    @property
+    def is_settled(self) -> bool:
+        return self.outcome is not None
+
+    def settle(self, outcome: Ok | Err = NOTHING) -> None:
         """The first word counts."""
         if self.outcome is None:
             self.outcome = outcome

@@ -239,7 +239,7 @@ async def test_streams_outlive_their_socket() -> None:
 async def test_the_connection_ends_with_its_last_owner() -> None:
     guest = Guest("p3")
     opened, _, _, peer = await guest.connected()
-    stream, _future = opened.receive()
+    stream, _ = opened.receive()
     opened.close()
     with pytest.raises(BlockingIOError):
         peer.recv(1)
@@ -247,7 +247,6 @@ async def test_the_connection_ends_with_its_last_owner() -> None:
     stream.on_dropped()
     assert await receive_all(peer) == b""
     assert not guest.sockets.handles
-    _future.close()
     peer.close()
 
 

@@ -14,7 +14,8 @@ from ...errors import Err
 from ..background import Finishing
 from ..byte_streams import LARGE_PIECE, PIECE, ByteSink, ByteSource
 from ..later import MaybeLater
-from .draining import Draining, Ending, GuestStream, drain
+from ..promise import NOTHING, Promise
+from .draining import Draining, GuestStream, drain
 
 MAX_STREAMS = 1024  # that go on at once over one standard stream; each may hold a piece in the host's memory
 
@@ -37,20 +38,17 @@ class StdinStream(ByteReceiveStream):
     def __init__(self, source: ByteSource, others: WeakSet[StdinStream]) -> None:
         self.source = source
         self.others = others
-        self.ended = anyio.Event()
+        self.ended = False
         self.error: OSError | None = None
+        self.outcome: Promise[None] = Promise()
         if len(others) < MAX_STREAMS:
             others.add(self)
         else:
             self.error = OSError(errno.EMFILE, "there are too many streams")
-            self.finish()
-
-    def finish(self) -> None:
-        self.ended.set()
-        self.others.discard(self)
+            self.end()
 
     async def receive(self, max_bytes: int = PIECE) -> bytes:
-        while not self.ended.is_set():
+        while not self.ended:
             try:
                 data = self.source.take(min(max_bytes, LARGE_PIECE))
             except OSError as error:
@@ -61,20 +59,16 @@ class StdinStream(ByteReceiveStream):
             if data is not None:
                 break
             await self.source.wait()
-        self.finish()
+        self.end()
         raise anyio.EndOfStream
 
     async def aclose(self) -> None:
-        self.finish()
+        self.end()
 
-    async def outcome(self) -> None:
-        """Waits until the stream ended, failed or was dropped.
-
-        :raises Err: it failed; with the `error-code`
-        """
-        await self.ended.wait()
-        if self.error is not None:
-            raise Err(error_code(self.error)) from self.error
+    def end(self) -> None:
+        self.ended = True
+        self.others.discard(self)
+        self.outcome.settle(NOTHING if self.error is None else Err(error_code(self.error)))
 
 
 class Stdin:
@@ -84,9 +78,9 @@ class Stdin:
         self.source = source
         self.streams: WeakSet[StdinStream] = WeakSet()
 
-    def read_via_stream(self) -> tuple[StdinStream, Ending]:
+    def read_via_stream(self) -> tuple[StdinStream, Promise[None]]:
         stream = StdinStream(self.source, self.streams)
-        return stream, Ending(stream, stream.outcome)
+        return stream, stream.outcome
 
 
 class Output:

@@ -1,4 +1,4 @@
-"""Streams whose ends futures tell: what the host does with those of a guest, and what it tells of its own."""
+"""What the host does with a stream of a guest, whose end a future tells."""
 
 from __future__ import annotations
 
@@ -48,28 +48,6 @@ class Draining(Awaitable[None]):
     def waits_for(self) -> object:
         """The stream, while there is nothing to do but wait for more of it."""
         return self.data if self.data.waiting else None
-
-
-class Endable(Protocol):
-    """A stream for a guest."""
-
-    ended: anyio.Event
-
-
-class Ending(Awaitable[None]):
-    """The outcome of a stream for a guest, as an awaitable for the future beside it. It comes when the stream ends."""
-
-    def __init__(self, stream: Endable, outcome: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        self.stream = stream
-        self.outcome = outcome
-
-    def __await__(self) -> Generator[Any, Any, None]:
-        return self.outcome().__await__()
-
-    @property
-    def waits_for(self) -> object:
-        """The stream: only reading it, which would be another task, or dropping it ends the wait."""
-        return None if self.stream.ended.is_set() else self.stream
 
 
 async def drain(

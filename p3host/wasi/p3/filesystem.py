@@ -16,32 +16,28 @@ from ..descriptors import Descriptor as SharedDescriptor
 from ..filesystem import MAX_READ, DirectoryReader, FileStream, Filesystem, in_thread, read_at, write_all
 from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
 from ..paths import error
-from .draining import Draining, Ending, GuestStream, drain
+from ..promise import NOTHING, Promise
+from .draining import Draining, GuestStream, drain
 from .other import Other
 
 
 class Reading:
-    """What the future beside a stream waits for: the stream's end, or the error that ended it."""
+    """A stream, and `outcome`, the future beside it: that it has ended, or the error that ended it."""
 
     def __init__(self, descriptor: Descriptor) -> None:
         self.descriptor = descriptor
-        self.ended = anyio.Event()
-        self.failure: Exception | None = None
+        self.ended = False
+        self.outcome: Promise[None] = Promise()
 
     def end(self, failure: Exception | None = None) -> None:
-        if not self.ended.is_set():
-            self.failure = failure
-            self.ended.set()
+        if not self.ended:
+            self.ended = True
             self.release()
+            self.outcome.settle(NOTHING if failure is None else self.descriptor.failed(failure))
 
     def release(self) -> None:
         """Gives back what the stream held open."""
         raise NotImplementedError
-
-    async def result(self) -> None:
-        await self.ended.wait()
-        if self.failure is not None:
-            raise self.descriptor.failed(self.failure) from self.failure
 
     async def aclose(self) -> None:
         self.end()
@@ -65,7 +61,7 @@ class FileReading(Reading, ByteReceiveStream):
             self.stream.close()
 
     async def receive(self, max_bytes: int = MAX_READ) -> bytes:
-        if self.ended.is_set():
+        if self.ended:
             raise anyio.EndOfStream
         try:
             try:
@@ -100,7 +96,7 @@ class DirectoryReading(Reading):
         return self
 
     async def __anext__(self) -> list[DirectoryEntry]:
-        while not self.ended.is_set():
+        while not self.ended:
             try:
                 entries = await in_thread(self.reader.read)
             except FAILURES as failure:
@@ -137,9 +133,9 @@ class Descriptor(SharedDescriptor):
     def timestamp(nanoseconds: int) -> Timestamp:
         return Timestamp.of(nanoseconds)
 
-    def read_via_stream(self, offset: int) -> tuple[FileReading, Ending]:
+    def read_via_stream(self, offset: int) -> tuple[FileReading, Promise[None]]:
         reading = FileReading(self, offset)
-        return reading, Ending(reading, reading.result)
+        return reading, reading.outcome
 
     def write_via_stream(self, data: GuestStream, offset: int) -> Draining:
         return Draining(data, partial(self.write, self.output_stream(), data, offset))
@@ -177,9 +173,9 @@ class Descriptor(SharedDescriptor):
             if isinstance(stream, FileStream):
                 stream.close()
 
-    def read_directory(self) -> tuple[DirectoryReading, Ending]:
+    def read_directory(self) -> tuple[DirectoryReading, Promise[None]]:
         reading = DirectoryReading(self)
-        return reading, Ending(reading, reading.result)
+        return reading, reading.outcome
 
 
 class Types:

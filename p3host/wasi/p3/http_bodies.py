@@ -14,10 +14,10 @@ from anyio.abc import ByteReceiveStream
 from ...errors import Err, P3HostError
 from ...values import Ok
 from ..byte_streams import PIECE
-from ..http_bodies import NOTHING, Body, GuestFuture
+from ..http_bodies import Body, GuestFuture
 from ..http_fields import Fields
 from ..http_messages import ErrorCode, error_code
-from ..promise import Promise
+from ..promise import NOTHING, Promise
 
 
 class GuestStream(Protocol):
@@ -76,26 +76,22 @@ class GuestReader(ByteReceiveStream):
 
     async def receive(self, max_bytes: int = PIECE) -> bytes:
         piece = b""
-        if self.ended.outcome is None:
+        if not self.ended.is_settled:
             try:
                 piece = await self.body.read(max_bytes)
             except P3HostError as failure:
                 self.failure = self.failure or error_code(failure)
         if not piece:
-            self.end()
+            self.ended.settle()
             raise anyio.EndOfStream
         return piece
 
-    def end(self) -> None:
-        if self.ended.outcome is None:
-            self.ended.settle(NOTHING)
-            self.outcome.prepare()
-
     async def aclose(self) -> None:
         """The guest has dropped the stream, or it was told its end."""
-        if self.ended.outcome is None:
+        if not self.ended.is_settled:
             self.dropped = True
-            self.end()
+            self.ended.settle()
+        self.outcome.prepare()
         if self.told:
             await self.body.aclose()
 
@@ -105,9 +101,10 @@ class GuestReader(ByteReceiveStream):
             self.pass_answer(answered)
         elif isinstance(answered, Ok | Err):  # else the guest is gone, and what it was reading with it
             self.pass_answer(answered)
-            if isinstance(answered, Err) and self.ended.outcome is None:
+            if isinstance(answered, Err) and not self.ended.is_settled:
                 self.failure = error_code(answered)
-                self.end()
+                self.ended.settle()
+                self.outcome.prepare()
 
     def pass_answer(self, answered: Ok | P3HostError) -> None:
         transmission = self.body.transmission
@@ -133,9 +130,10 @@ class Outcome(Promise["Fields | None"]):
         self.reader = reader
 
     def prepare(self) -> None:
-        """The stream has ended. Where that was not by itself, or there are trailers to wait for, it takes a task."""
+        """The guest was told the stream's end. Where there are trailers to wait for, or the guest itself has failed, it
+        takes a task."""
         reader = self.reader
-        if reader.told:
+        if reader.told or self.is_settled:
             return
         outcome: Ok | Err | None
         if reader.dropped:
@@ -163,14 +161,14 @@ class Outcome(Promise["Fields | None"]):
         """
         reader = self.reader
         await reader.ended
-        if self.outcome is None:
+        if not self.is_settled:
+            outcome: Ok | Err
             try:
-                if reader.failure is not None:
-                    raise Err(reader.failure)
-                self.settle(Ok(await reader.body.finish()))
+                outcome = Err(reader.failure) if reader.failure is not None else Ok(await reader.body.finish())
             except P3HostError as failure:
-                self.settle(Err(error_code(failure)))
+                outcome = Err(error_code(failure))
             finally:
                 reader.tell()
                 await reader.body.aclose()
+            self.settle(outcome)
         return await super().result()

@@ -16,6 +16,7 @@ from ...errors import Err
 from ..addresses import Endpoint, ip_to_wit
 from ..later import MaybeLater
 from ..name_lookup import ERROR_LABELS, Lookup
+from ..promise import NOTHING, Promise
 from ..sockets import READ, WRITE, ErrorCodes, SocketHandle, Sockets
 from ..tcp import CONNECTION_ERRORS, State, accept
 from ..tcp import TcpSocket as SharedTcpSocket
@@ -36,10 +37,9 @@ class Receiving(ByteReceiveStream):
 
     def __init__(self, source: TcpSource | None, failure: Exception | None = None) -> None:
         self.source = source
-        self.failure = failure
-        self.ended = anyio.Event()
-        if source is None:
-            self.ended.set()
+        self.outcome: Promise[None] = Promise()
+        if failure is not None:
+            self.outcome.settle(ERRORS.failed(failure))
 
     async def receive(self, max_bytes: int = MAX_READ) -> bytes:
         while self.source is not None:
@@ -60,8 +60,7 @@ class Receiving(ByteReceiveStream):
         source, self.source = self.source, None
         if source is not None:
             source.close()
-            self.failure = failure
-            self.ended.set()
+            self.outcome.settle(NOTHING if failure is None else ERRORS.failed(failure))
 
     def on_dropped(self) -> None:
         """What comes now is not wanted."""
@@ -71,15 +70,6 @@ class Receiving(ByteReceiveStream):
 
     async def aclose(self) -> None:
         self.on_dropped()
-
-    async def outcome(self) -> None:
-        """Waits until the stream has ended, failed or been dropped.
-
-        :raises Err: it failed
-        """
-        await self.ended.wait()
-        if self.failure is not None:
-            raise ERRORS.failed(self.failure) from self.failure
 
 
 async def send_all(sink: TcpSink | None, data: GuestStream) -> None:
@@ -174,13 +164,13 @@ class TcpSocket(SharedTcpSocket):
         self.has_sent = True
         return Draining(data, partial(send_all, TcpSink(self.handle), data))
 
-    def receive(self) -> tuple[Receiving, Coroutine[Any, Any, None]]:
+    def receive(self) -> tuple[Receiving, Promise[None]]:
         if self.state is not State.CONNECTED or self.has_received:
             receiving = Receiving(None, Err("invalid-state"))
         else:
             self.has_received = True
             receiving = Receiving(TcpSource(self.handle))
-        return receiving, receiving.outcome()
+        return receiving, receiving.outcome
 
 
 class UdpSocket(SharedUdpSocket):
