@@ -33,8 +33,8 @@ def heeded_signals() -> list[signal.Signals]:
 
 @contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """In the block, SIGINT and SIGTERM end this process at once, but while a command runs; SIGUSR1 is ignored, but while
-    there is something to tell."""
+    """In the block, SIGINT and SIGTERM end this process at once, but while a command runs; SIGUSR1 is ignored, but
+    while there is something to tell."""
     handlers = {number: signal.getsignal(number) for number in heeded_signals()}
     leave_on(handlers)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
