@@ -134,7 +134,9 @@ class Component:
         :raises LinkError: with all imports that are missing or wrong.
         """
         background = LateBackground()
-        provided: Mapping[str, object] = {} if wasi is None else wasi.interfaces(self.program.imports, background)
+        provided: Mapping[str, object] = {}
+        if wasi is not None:
+            provided = wasi.interfaces(self.program.imports, background, background.finishing)
         found = find_imports(self.program, imports or {}, provided)
         return Instance(
             self,
