@@ -134,9 +134,7 @@ class Component:
         :raises LinkError: with all imports that are missing or wrong.
         """
         background = LateBackground()
-        provided: Mapping[str, object] = {}
-        if wasi is not None:
-            provided = wasi.interfaces(self.program.imports, background, background.finishing)
+        provided: Mapping[str, object] = {} if wasi is None else wasi.interfaces(self.program.imports, background)
         found = find_imports(self.program, imports or {}, provided)
         return Instance(
             self,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from . import command
-from .background import Background, Finishing, LateBackground
+from .background import LateBackground
 from .clock import LoopClock, MonotonicClock, RealTime, SystemClock
 from .directory import Directory
 from .http_grant import Http
@@ -85,16 +85,12 @@ class Wasi:
         output_sink(self.stderr, STDERR)
 
     def interfaces(
-        self,
-        imports: Collection[str] | None = None,
-        background: Background | None = None,
-        finishing: Finishing | None = None,
+        self, imports: Collection[str] | None = None, background: LateBackground | None = None
     ) -> Mapping[str, object]:
         """The providers for one instantiation, by interface name and major version: "wasi:cli/exit@0.3". `imports` are
         the names that the component imports; what none of them needs may be left out, so that it starts sooner.
-        `background` runs the providers' tasks, `finishing` has what outlives their cancellation."""
+        `background` runs the providers' tasks."""
         background = background or LateBackground()
-        finishing = finishing or Finishing()
         needs_p2 = imports is None or any(name.startswith("wasi:") and "@0.3" not in name for name in imports)
         needs_files = needs_p2 or imports is None or any(name.startswith("wasi:filesystem/") for name in imports)
         environment = command.Environment(self.args, self.env, self.initial_directory)
@@ -107,7 +103,7 @@ class Wasi:
         stderr = output_sink(self.stderr, STDERR)
         p3: dict[str, object] = {
             **shared,
-            **p3_cli.interfaces(stdin, stdout, stderr, finishing),
+            **p3_cli.interfaces(stdin, stdout, stderr, background.finishing),
             **p3_clocks.interfaces(self.monotonic_clock, self.system_clock),
             **p3_random.interfaces(self.random),
         }
@@ -116,7 +112,7 @@ class Wasi:
             from .filesystem import Filesystem
             from .p3 import filesystem as p3_filesystem
 
-            filesystem = Filesystem(self.directories, finishing=finishing)
+            filesystem = Filesystem(self.directories, finishing=background.finishing)
             p3 |= p3_filesystem.interfaces(filesystem)
         if imports is None or any(name.startswith("wasi:http/") and "@0.3" in name for name in imports):
             from .p3 import http as p3_http
