@@ -33,8 +33,8 @@ def heeded_signals() -> list[signal.Signals]:
 
 @contextmanager
 def stopping_on_signals() -> Iterator[None]:
-    """In the block, SIGINT and SIGTERM end this process at once, but while a command runs; SIGUSR1 is
-    ignored, but while there is something to tell."""
+    """In the block, SIGINT and SIGTERM end this process at once, but while a command runs; SIGUSR1 is ignored, but
+    while there is something to tell."""
     handlers = {number: signal.getsignal(number) for number in heeded_signals()}
     leave_on(handlers)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -57,9 +57,9 @@ def leave(number: int, frame: FrameType | None) -> None:
 async def run_command(component: Component, wasi: Wasi, limit_seconds: float | None, say: Callable[[str], None]) -> int:
     """Runs a command, and returns its exit status.
 
-    SIGINT and SIGTERM have the guest cancelled, as does the end of `limit_seconds`. If the guest, or
-    what the host does for it, can't be ended in time after that, or such a signal comes a second time, the process
-    ends. On SIGUSR1, `say` is given what goes on in the guest.
+    SIGINT and SIGTERM have the guest cancelled, as does the end of `limit_seconds`. If the guest, or what the host does
+    for it, can't be ended in time after that, or such a signal comes a second time, the process ends. On SIGUSR1, `say`
+    is given what goes on in the guest.
 
     :raises LinkError: if it is no command, or needs more than WASI.
     :raises Trap: if it traps.

@@ -137,12 +137,12 @@ def test_a_guest_that_ends_in_time_has_its_own_status(backend: str) -> None:
 def test_a_second_signal_ends_the_process_without_grace(tmp_path: Path, backend: str) -> None:
     with running("--backend", backend, write_guest(tmp_path, SPINNING)) as process:
         wait_until_it_runs(process)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         while process.poll() is None:
             time.sleep(0.02)
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGINT)
         assert process.communicate() == (b"", b"")
-        assert process.returncode == 143  # and not 130, as the grace period would have given
+        assert process.returncode == 130  # and not 143, as the grace period would have given
 
 
 STUCK_HOST = """
@@ -196,7 +196,7 @@ def test_a_signal_before_anything_runs_ends_the_process(tmp_path: Path, number: 
     path = tmp_path / "guest.wasm"
     os.mkfifo(path)  # it waits for the component to come
     with running(path) as process:
-        wait_until_signal_is(process, signal.SIGUSR1, "SigIgn")
+        wait_until_signal_is(process, signal.SIGTERM, "SigCgt")
         process.send_signal(number)
         assert process.communicate(timeout=30) == (b"", b"")
         assert process.returncode == 128 + number

@@ -21,8 +21,8 @@ from command_guests import (
 
 DROP = "(call $drop (global.get $written))"
 END = "(call $end (global.get $output))"
-BIG = "(drop (call $write (global.get $output) (i32.const 24) (i32.const 100000)))"
-BIG_SIZE = 2 * 65536  # what two copies of it take, each of which is partial
+BIG = "(drop (call $write (global.get $output) (i32.const 24) (i32.const 60000)))"
+BIG_SIZE = 2 * 60000  # each taken whole, and together more than a pipe holds
 
 ENDINGS = {
     "returns": "",

@@ -103,11 +103,12 @@ ALWAYS = [
     ("link", "d", "../canary/canary-file"),
 ]
 EXCHANGING = """
-import ctypes, sys
+import ctypes, os, sys
 rename = ctypes.CDLL(None).renameat2
 pairs = [[(sys.argv[1] + "/one/" + name).encode() for name in pair] for pair in ("ab", "cd")]
+parent = os.getppid()
 print("begun", flush=True)
-while True:
+while os.getppid() == parent:
     for one, other in pairs:
         rename(-100, one, -100, other, 2)
 """
