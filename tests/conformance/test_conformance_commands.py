@@ -29,7 +29,7 @@ parametrize_backends = pytest.mark.parametrize("backend", BACKENDS)
 
 @dataclass(frozen=True)
 class Case:
-    """What a command is given, and what it does. None stands for a message, in the language's own words."""
+    """What a command is given, as options of `Testbed.run`, and what it does. A message may be any."""
 
     args: str
     status: int = 0
