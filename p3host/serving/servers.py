@@ -70,6 +70,9 @@ def serve_by_uvicorn(application: Any, listener: socket.socket, settings: Settin
 def serve_by_hypercorn(application: Any, listener: socket.socket, settings: Settings) -> None:
     import hypercorn
 
+    from .hypercorn_connections import repair
+
+    repair(settings.backend, settings.pool.request_seconds)
     logger = logging.getLogger("hypercorn.error")
     logger.setLevel(logging.ERROR)
     logger.addFilter(is_news)

@@ -16,17 +16,20 @@ from pathlib import Path
 import httpx
 import pytest
 from asgi_guests import ANSWERS
-from serve_process import C_HTTP, SECONDS, Server, serving
+from serve_process import (
+    C_HTTP,
+    SECONDS,
+    SERVERS,
+    Server,
+    connect,
+    parametrize_servers,
+    receive_until,
+    request_bytes,
+    serving,
+)
 
 from p3host import cli
 from p3host.asgi import PoolLimits
-
-SERVERS = {
-    "uvicorn": ["--backend", "asyncio"],
-    "hypercorn-asyncio": ["--http2"],
-    "hypercorn-trio": ["--backend", "trio"],
-}
-parametrize_servers = pytest.mark.parametrize("options", SERVERS.values(), ids=SERVERS)
 
 
 @pytest.fixture
@@ -34,25 +37,6 @@ def answers(tmp_path: Path) -> Path:
     path = tmp_path / "answers.wat"
     path.write_text(ANSWERS)
     return path
-
-
-def request_bytes(method: str, path: str, *headers: str) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: example.com", *headers, "", ""]
-    return "\r\n".join(lines).encode()
-
-
-def connect(server: Server) -> socket.socket:
-    host, _, port = server.url.removeprefix("http://").rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=SECONDS)
-
-
-def receive_until(connection: socket.socket, end: bytes) -> bytes:
-    received = b""
-    while not received.endswith(end):
-        piece = connection.recv(65536)
-        assert piece, f"the connection has ended after {received!r}"
-        received += piece
-    return received
 
 
 @parametrize_servers
