@@ -7,8 +7,9 @@ The server's guest is that of `asgi_guests`.
 from __future__ import annotations
 
 import errno
+import math
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
 import anyio
@@ -104,13 +105,23 @@ BREAKING = ("/open", "/late", "/fewer", "/more")
 
 class Storm:
     """`faults` are the paths of requests that the guest fails to answer well. While it traps, other requests of its
-    instance may be lost too, unless `alone` says that it has one at a time. `seen` counts what became of requests."""
+    instance may be lost too, unless `alone` says that it has one at a time; and so may one that took `request_seconds`.
+    `seen` counts what became of requests."""
 
-    def __init__(self, port: int, seed: int = 0, *, faults: tuple[str, ...] = (), alone: bool = True) -> None:
+    def __init__(
+        self,
+        port: int,
+        seed: int = 0,
+        *,
+        faults: tuple[str, ...] = (),
+        alone: bool = True,
+        request_seconds: float = math.inf,
+    ) -> None:
         self.port = port
         self.seed = seed
         self.faults = faults
-        self.may_be_lost = bool({"/trap", "/late"} & {*faults}) and not alone
+        self.request_seconds = request_seconds
+        self.instance_may_trap = bool({"/trap", "/late"} & {*faults}) and not alone
         self.seen: Counter[str] = Counter()
 
     async def run(self, count: int, at_once: int = 32, first: int = 0) -> None:
@@ -148,12 +159,12 @@ class Storm:
     async def behave(self, random: Random) -> None:
         async with await self.connect() as stream:
             for _ in range(random.randint(1, 3)):
+                started = anyio.current_time()
                 try:
                     if not await self.ask(stream, random):
                         return
                 except h11.RemoteProtocolError:
-                    assert self.may_be_lost
-                    self.seen["lost"] += 1
+                    self.check_lost(started)
                     return
 
     async def ask(self, stream: SocketStream, random: Random) -> bool:
@@ -163,10 +174,10 @@ class Storm:
             [("GET", "/count", False), ("HEAD", "/count", False), ("POST", "/bounce", True)]
         )
         content = random.randbytes(random.choice([0, 1, 1000, 100_000])) if body else b""
+        started = anyio.current_time()
         response, received = await exchange(stream, protocol, method, path, content, random)
-        if response.status_code == 500:
-            assert self.may_be_lost
-            self.seen["lost"] += 1
+        if response.status_code in (500, 504):
+            self.check_lost(started)
         elif body:
             assert (response.status_code, received) == (200, content)
             self.seen["right"] += 1
@@ -175,6 +186,11 @@ class Storm:
             assert received == b""
             self.seen["right"] += 1
         return protocol.our_state is h11.DONE and protocol.their_state is h11.DONE
+
+    def check_lost(self, started: float) -> None:
+        """A request that was sent then has had no answer, or an error."""
+        assert self.instance_may_trap or anyio.current_time() - started >= self.request_seconds
+        self.seen["lost"] += 1
 
     # Who leaves
 
@@ -229,19 +245,36 @@ class Storm:
             pass
         return await read_to_the_end(stream)
 
+    async def say_all(self, messages: Sequence[bytes]) -> Sequence[bytes]:
+        """What `say` returns for each of several messages, all at the same time."""
+        answers: dict[int, bytes] = {}
+
+        async def say(number: int) -> None:
+            with anyio.fail_after(SECONDS):
+                answers[number] = await self.say(messages[number])
+
+        async with anyio.create_task_group() as clients:
+            for number in range(len(messages)):
+                clients.start_soon(say, number)
+        return list(answers.values())
+
     # Whose request the guest does not answer well
 
     async def meet_a_fault(self, random: Random) -> None:
         path = random.choice(self.faults)
+        started = anyio.current_time()
         protocol = h11.Connection(h11.CLIENT)
         async with await self.connect() as stream:
             try:
                 response, _ = await exchange(stream, protocol, "POST", path, b"a body", random)
             except h11.RemoteProtocolError:
-                assert path in BREAKING or self.may_be_lost
+                if path not in BREAKING:
+                    self.check_lost(started)
                 self.seen["broken"] += 1
                 return
-        assert response.status_code == FAILING.get(path) or (self.may_be_lost and response.status_code == 500)
+        if response.status_code != FAILING.get(path):
+            assert response.status_code in (500, 504)
+            self.check_lost(started)
         self.seen["failed"] += 1
 
 
