@@ -36,7 +36,7 @@ class HostTask:
     """One `async def` function, iterable or awaitable of the host that a guest waits for, in a task of its own. `call`
     is the call that it answers, if it answers one; `since` is when it was started."""
 
-    __slots__ = ("call", "cancelled", "context", "handle", "name", "run", "since")
+    __slots__ = ("answer_late", "call", "cancelled", "context", "handle", "name", "run", "since")
 
     def __init__(
         self, name: str, run: Callable[[], Awaitable[None]], context: Context | None, call: Call | None = None
@@ -48,10 +48,14 @@ class HostTask:
         self.since = 0.0
         self.handle: TaskHandle[None, Any] | None = None
         self.cancelled = False
+        self.answer_late: Callable[[], None] | None = None  # how a guest that cancels it learns that it has ended
 
     def cancel(self) -> None:
         self.cancelled = True
-        if self.handle is not None:
+        if self.answer_late is not None:
+            answer, self.answer_late = self.answer_late, None
+            answer()
+        elif self.handle is not None:
             self.handle.cancel()
 
 
@@ -152,6 +156,7 @@ class Driver:
         self.event_class: Callable[[], Event] = anyio.Event
         self.watched = False  # whether a call wants to know of a deadlock
         self.background_idle: anyio.Event | None = None
+        self.background_ended = False
         self.orphan: tuple[Thread, float] | None = None  # which runs although nobody waits for it, and since when
         self.closing = False
         store.on_poison = self.poisoned
@@ -183,7 +188,7 @@ class Driver:
         self.event_class = event_class()
         self.store.now = loop_clock()
         guard.install()
-        task_group.start_soon(self.run_background, name="p3host: a store's background task")
+        task_group.start_soon(self.keep_going, name="p3host: a store's background task")
 
     def close(self) -> None:
         """Ends all that runs in the store. Pending calls raise `InstanceClosed`. Raises what a destructor of the host
@@ -209,7 +214,10 @@ class Driver:
         if self.scheduler is not None or self.share.seconds > self.store.slice_seconds:
             if action is not None:
                 self.store.post(None, action)
-            self.wake()
+            if self.background_ended:
+                self.tick()
+            else:
+                self.wake()
         else:
             self.tick(action)
 
@@ -232,6 +240,12 @@ class Driver:
         """Has the background task take a step soon."""
         if self.background_idle is not None:
             self.background_idle.set()
+
+    async def keep_going(self) -> None:
+        try:
+            await self.run_background()
+        finally:
+            self.background_ended = True  # with the scope around the instance: who has something to do does it himself
 
     async def run_background(self) -> None:
         while True:
@@ -355,6 +369,8 @@ class Driver:
                 failure.__cause__ = error
                 self.answer(call, partial(call.on_fail, failure))
                 return
+            else:  # with the scope around the instance, whose guests have the grace period yet
+                task.answer_late = partial(self.answer, call, partial(call.on_resolve, CANCELLED))
             raise
         else:
             self.answer(call, partial(call.on_resolve, Ok(value) if returns_result else value))
