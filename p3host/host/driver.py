@@ -246,6 +246,8 @@ class Driver:
             await self.run_background()
         finally:
             self.background_ended = True  # with the scope around the instance: who has something to do does it himself
+            if self.store.has_work and not self.closing:
+                self.tick()
 
     async def run_background(self) -> None:
         while True:
