@@ -58,10 +58,10 @@ def replace(module: object, name: str, replacement: object) -> None:
     setattr(module, name, replacement)
 
 
-async def serve_alone(connection: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+async def serve_alone(serve: Callable[..., Awaitable[None]], *arguments: Any) -> None:
     """Serves a connection. Why it failed is told quietly, as clients can have it happen as often as they like."""
     try:
-        await connection(*arguments)
+        await serve(*arguments)
     except* Exception as failures:
         reason: Exception = failures
         while isinstance(reason, ExceptionGroup):
