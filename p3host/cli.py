@@ -127,6 +127,11 @@ def check_text(string: str) -> None:
         raise click.BadParameter(f"{string!r} is not UTF-8, as all strings of a component are") from None
 
 
+def program_name(path: str) -> str:
+    """What a component at `path` is told as the first of its arguments."""
+    return Path(path).name.encode(errors="replace").decode()
+
+
 def parse_backend(context: click.Context, parameter: click.Parameter, value: str) -> str:
     if value == "trio" and find_spec("trio") is None:
         raise click.BadParameter("trio is not installed: pip install trio")
@@ -224,7 +229,7 @@ def run(
     SIGUSR1 makes it print who waits for what, and go on.
     """
     wasi = Wasi(
-        args=[Path(path).name, *args],
+        args=[program_name(path), *args],
         env=env,
         stdin=Stdio.PROCESS,
         stdout=Stdio.PROCESS,
@@ -309,6 +314,7 @@ POOL_OPTIONS = (
     ("requests_per_instance", 1000, "Requests after which an instance is not used again."),
     ("idle_seconds", 60.0, "Seconds without a request after which an instance is given up."),
     ("request_seconds", 300.0, "Seconds within which a request has to be answered, to the end of the response."),
+    ("request_bytes", None, "Bytes of a request's body at most; a larger one gets 413. Left out, any number."),
     ("waiting_requests", 512, "Requests that may wait when all instances are busy; others get 503."),
     ("waiting_seconds", 10.0, "Seconds after which one that waits gets 503."),
 )
@@ -317,7 +323,7 @@ POOL_OPTIONS = (
 
 def pool_options(function: Callable[..., None]) -> Callable[..., None]:
     for name, default, text in reversed(POOL_OPTIONS):
-        kind = click.IntRange(min=0) if isinstance(default, int) else click.FloatRange(min=0)
+        kind = click.FloatRange(min=0) if isinstance(default, float) else click.IntRange(min=0)
         option = f"--{name.replace('_', '-')}"
         function = click.option(option, type=kind, default=default, show_default=True, help=text)(function)
     return function
@@ -357,7 +363,7 @@ def serve(
     from .serving.settings import Settings
 
     wasi = Wasi(
-        args=[Path(path).name],
+        args=[program_name(path)],
         env=env,
         stdout=Stdio.PROCESS,
         stderr=Stdio.PROCESS,

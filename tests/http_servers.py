@@ -176,9 +176,3 @@ async def all_closed(http: Http) -> None:
     with anyio.fail_after(SECONDS):
         while counted(http) != (0, 0):
             await anyio.lowlevel.checkpoint()
-
-
-async def close_idle(http: Http) -> None:
-    transport = http.transport.get(None)
-    for idle in [] if transport is None else list(transport.idle):
-        await idle.aclose()

@@ -102,6 +102,12 @@ def test_what_follows_the_component_is_the_guests(run: Run, monkeypatch: pytest.
     ]
 
 
+def test_a_component_of_any_name_is_run(run: Run, write: Callable[[str], Path]) -> None:
+    path = write(command("i32.const 0"))
+    strange = path.rename(path.with_name("\udcff.wasm"))
+    assert run("run", strange) == (0, "", "")
+
+
 def test_options_after_the_component_are_the_guests(run: Run) -> None:
     status, _, err = run("run", GO_COMMAND, "--env")
     assert (status, err) == (1, '"--env": give a duration, args, env, stdin or exit=N\n')

@@ -22,6 +22,7 @@ THIRD_PARTY = {
     "click": {"cli.py"},
     "trio": {"testing/", "wasi/"},
     "h11": {"wasi/"},
+    "idna": {"wasi/"},
     "hypothesis": {"testing/"},
     "pytest": {"pytest_plugin.py"},
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import Trap, trap_if
+from ..errors import Trap
 from .context import Context
 from .layout import MAX_LIST_BYTE_LENGTH
 from .options import AbiOptions
@@ -13,16 +13,15 @@ def checked_view(context: Context, pointer: int, size: int, what: str) -> memory
     view = context.memory.view
     if pointer + size > len(view):
         view = context.memory.refresh()
-        trap_if(
-            pointer + size > len(view),
-            f"{what} at {pointer:#x} of {size} bytes is out of bounds of the memory of {len(view)} bytes",
-        )
+        if pointer + size > len(view):
+            raise Trap(f"{what} at {pointer:#x} of {size} bytes is out of bounds of the memory of {len(view)} bytes")
     return view
 
 
 def aligned_view(context: Context, pointer: int, alignment: int, size: int, what: str) -> memoryview:
     """Like `checked_view`, and traps where the pointer isn't a multiple of `alignment`."""
-    trap_if(pointer & (alignment - 1), f"unaligned pointer: {what} at {pointer:#x} needs an alignment of {alignment}")
+    if pointer & (alignment - 1):
+        raise Trap(f"unaligned pointer: {what} at {pointer:#x} needs an alignment of {alignment}")
     return checked_view(context, pointer, size, what)
 
 

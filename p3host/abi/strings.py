@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeAlias
 
-from ..errors import Trap, trap_if
+from ..errors import Trap
 from .codegen import Mismatch, unexpected
 from .context import Context
 from .layout import MAX_STRING_BYTE_LENGTH, REALLOC_I32_MAX, pointer_size
@@ -73,10 +73,8 @@ def string_loader(options: AbiOptions) -> StringLoader:
         return decode(view[pointer : pointer + tagged], "latin-1")
 
     def checked(context: Context, budget: list[int], pointer: int, alignment: int, byte_length: int) -> memoryview:
-        trap_if(
-            byte_length > MAX_STRING_BYTE_LENGTH,
-            f"a string of {byte_length} bytes is longer than {MAX_STRING_BYTE_LENGTH} bytes",
-        )
+        if byte_length > MAX_STRING_BYTE_LENGTH:
+            raise Trap(f"a string of {byte_length} bytes is longer than {MAX_STRING_BYTE_LENGTH} bytes")
         view = aligned_view(context, pointer, alignment, byte_length, "a string")
         if budget[0] < 0:
             raise over_limit(options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import partial
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,6 +14,7 @@ import anyio
 from ..component import Component
 from ..engine import MachineLimits
 from ..wasi import Wasi
+from .body_limit import LimitedReceive, announces_more
 from .exchange import Exchange
 from .incoming import Watchers
 from .limits import PoolLimits
@@ -79,7 +81,7 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
             case "http":
-                await self.answer(Exchange(self.pool, scope, receive, send))
+                await self.answer_within_limit(scope, receive, send)
             case "lifespan":
                 await self.live(receive, send)
             case "websocket":
@@ -87,6 +89,20 @@ class Application:
                 await send({"type": "websocket.close"})
             case other:
                 raise ValueError(f"a component that serves HTTP knows nothing of the protocol {other!r}")
+
+    async def answer_within_limit(self, scope: Scope, receive: Receive, send: Send) -> None:
+        most = self.pool.limits.request_bytes
+        if most is None:
+            await self.answer(Exchange(self.pool, scope, receive, send))
+            return
+        limited = LimitedReceive(receive, most)
+        exchange = Exchange(self.pool, scope, limited, send)
+        too_large = announces_more(scope, most)
+        if not too_large:
+            await self.answer(exchange)
+            too_large = limited.exceeded
+        if too_large:
+            await exchange.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"its body has more than {most} bytes")
 
     async def answer(self, exchange: Exchange) -> None:
         watchers = self.pool.watchers
@@ -111,8 +127,8 @@ class Application:
             await receive()
             async with self:
                 await send({"type": "lifespan.startup.complete"})
-                await receive()
                 stage = "shutdown"
+                await receive()
         except Exception as error:
             await send({"type": f"lifespan.{stage}.failed", "message": f"{type(error).__name__}: {error}"})
         else:

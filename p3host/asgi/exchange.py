@@ -11,7 +11,8 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from ..errors import Err, P3HostError, ResponseAborted
-from ..wasi.http import HttpRequest, HttpResponse
+from ..wasi.http import HttpRequest, HttpResponse, RequestRefused
+from ..wasi.http_heads import has_content
 from .incoming import Incoming, Watchers
 from .messages import (
     TRAILERS,
@@ -21,7 +22,7 @@ from .messages import (
     Receive,
     Scope,
     Send,
-    has_content,
+    announces_trailers,
     headers_of,
     request_of,
     status_of,
@@ -80,8 +81,10 @@ class Exchange:
         except Overloaded:
             seconds = max(1, round(self.pool.limits.waiting_seconds))
             await self.reply(OVERLOADED, headers=[(b"retry-after", b"%d" % seconds)])
+        except RequestRefused as error:
+            await self.reply(status_of(error))
         except Err as error:
-            await self.fail(status_of(error.value), f"it was answered with {error.value}", error)
+            await self.fail(status_of(error), f"it was answered with {error.value}", error)
         except (P3HostError, StartFailed, TypeError) as error:
             await self.fail(FAILED, f"{type(error).__name__}: {error}", error)
 
@@ -99,12 +102,13 @@ class Exchange:
         status = response.status
         if status < HTTPStatus.OK:
             raise TypeError(f"{status} is not the status of a final response")
+        headers = headers_of(response)
         if not has_content(self.method, status):
-            await self.send_head(status, headers_of(response))
+            await self.send_head(status, headers)
             await self.put_last({"type": "http.response.body"})
             return
-        has_trailers = TRAILERS in (self.asgi_scope.get("extensions") or ())
-        await self.send_head(status, headers_of(response), has_trailers)
+        has_trailers = TRAILERS in (self.asgi_scope.get("extensions") or ()) and announces_trailers(headers)
+        await self.send_head(status, headers, has_trailers)
         if isinstance(response.body, bytes):
             await self.put({"type": "http.response.body", "body": response.body, "more_body": True})
         else:
@@ -164,3 +168,13 @@ class Exchange:
         own = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))]
         await self.send_head(status, [*own, *(headers or ())])
         await self.put_last({"type": "http.response.body", "body": b"" if self.method == "HEAD" else body})
+
+    async def refuse(self, status: int, reason: str) -> None:
+        """For a request that may not be answered, or not any more.
+
+        :raises ResponseAborted: a part of a response was sent
+        """
+        try:
+            await self.fail(status, reason)
+        except ClientGone:
+            pass

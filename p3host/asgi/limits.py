@@ -15,6 +15,7 @@ class PoolLimits:
     - `requests_per_instance`: an instance that has had so many is not used again.
     - `idle_seconds`: an instance that has had no request for so long is given up.
     - `request_seconds`: within which a request has to be answered to its end; `math.inf` for any time.
+    - `request_bytes`: which the body of a request has at most; None for any number. What is larger is answered by 413.
     - `waiting_requests`, `waiting_seconds`: how many requests wait when all instances are busy, and for how long.
 
     :raises ValueError: a limit that lets no request through
@@ -25,6 +26,7 @@ class PoolLimits:
     requests_per_instance: int = 1000
     idle_seconds: float = 60
     request_seconds: float = 300
+    request_bytes: int | None = None
     waiting_requests: int = 512
     waiting_seconds: float = 10
 
@@ -35,5 +37,7 @@ class PoolLimits:
         for name in ("idle_seconds", "waiting_requests", "waiting_seconds"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
+        if self.request_bytes is not None and self.request_bytes < 0:
+            raise ValueError(f"request_bytes must be 0 or more, not {self.request_bytes}")
         if not self.request_seconds > 0 or math.isnan(self.request_seconds):
             raise ValueError(f"request_seconds must be more than 0, not {self.request_seconds}")

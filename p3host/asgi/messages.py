@@ -6,9 +6,10 @@ import re
 from collections.abc import AsyncIterable, Awaitable, Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any, TypeAlias
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
-from ..wasi.http import ErrorCode, HttpRequest, HttpResponse
+from ..errors import Err
+from ..wasi.http import HttpRequest, HttpResponse, RequestRefused
 from ..wasi.http_syntax import is_authority, is_method, is_scheme
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -18,11 +19,10 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 AsgiHeaders: TypeAlias = list[tuple[bytes, bytes]]
 
 PATH_CHARACTERS = "/-._~!$&'()*+,;=:@"
+ABSOLUTE = re.compile(rb"https?://(?P<host>[^/]*)", re.IGNORECASE)  # what a target may begin with (RFC 9112, 3.2.2)
 UNFIT = re.compile(r"[\x00-\x20\x7f]")
-NO_CONTENT = (204, 304)
 TRAILERS = "http.response.trailers"
 STATUS_OF_ERROR = {
-    "HTTP-protocol-error": 400,
     "HTTP-request-URI-invalid": 400,
     "HTTP-request-method-invalid": 400,
     "HTTP-request-denied": 403,
@@ -33,6 +33,9 @@ STATUS_OF_ERROR = {
     "HTTP-request-header-size": 431,
     "HTTP-request-trailer-section-size": 431,
     "HTTP-request-trailer-size": 431,
+    "destination-not-found": 500,
+    "destination-unavailable": 503,
+    "connection-limit-reached": 503,
     "DNS-timeout": 504,
     "connection-timeout": 504,
     "connection-read-timeout": 504,
@@ -41,8 +44,9 @@ STATUS_OF_ERROR = {
     "internal-error": 500,
     "configuration-error": 500,
 }
-"""The status for the errors by which handlers answer. What is not here is a failure of what is behind the component."""
-BAD_GATEWAY = 502
+"""The status for the errors by which handlers answer, as RFC 9209 recommends it. What is not here is a failure of what
+is behind the component."""
+BAD_REQUEST, BAD_GATEWAY = 400, 502
 
 
 class BadRequest(Exception):
@@ -55,16 +59,28 @@ def request_of(scope: Scope, content: AsyncIterable[bytes]) -> HttpRequest:
     :raises BadRequest: it is malformed
     """
     host: bytes | None = None
+    chunked = has_length = False
     may_have_body = scope["http_version"][:1] != "1"  # later versions need not announce a body
     headers = []
     for name, value in scope["headers"]:
         if name == b"host":
-            if host is not None and host != value:
+            if host is not None:
                 raise BadRequest("it has several hosts")
             host = value
-        elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-            may_have_body = True
+        elif name == b"transfer-encoding":
+            chunked = may_have_body = True
+        elif name == b"content-length":
+            has_length = True
+            may_have_body = may_have_body or value != b"0"
         headers.append((name.decode("latin-1"), value))
+    if host is None and scope["http_version"] == "1.1":
+        raise BadRequest("it names no host")
+    if chunked and has_length:  # one of the two is a lie (RFC 9112, 6.3)
+        raise BadRequest("its length is told in two ways")
+    path = raw_path_of(scope)
+    absolute = ABSOLUTE.match(path)
+    if absolute is not None:  # then the header doesn't count
+        host, path = absolute["host"], path[absolute.end() :] or b"/"
     method, scheme = scope["method"], scope.get("scheme") or "http"
     if not is_method(method) or not is_scheme(scheme):
         raise BadRequest("its method or scheme is malformed")
@@ -72,7 +88,7 @@ def request_of(scope: Scope, content: AsyncIterable[bytes]) -> HttpRequest:
         method=method,
         scheme=scheme,
         authority=authority_of(scope, host),
-        path_with_query=path_of(scope, method),
+        path_with_query=path_of(scope, path, method),
         headers=headers,
         body=content if may_have_body else b"",
     )
@@ -91,13 +107,17 @@ def authority_of(scope: Scope, host: bytes | None) -> str | None:
     return f"{name}:{server[1]}"
 
 
-def path_of(scope: Scope, method: str) -> str:
-    """The path as the client wrote it, below the path at which the application is mounted."""
+def raw_path_of(scope: Scope) -> bytes:
+    """The path as the client wrote it, as far as that is known."""
     raw: bytes | None = scope.get("raw_path")
-    path = quote(scope["path"], safe=PATH_CHARACTERS) if raw is None else raw.partition(b"?")[0].decode("latin-1")
-    mounted = quote(scope.get("root_path") or "", safe=PATH_CHARACTERS).rstrip("/")
-    if mounted and (path == mounted or path.startswith(f"{mounted}/")):
-        path = path[len(mounted) :] or "/"
+    return quote(scope["path"], safe=PATH_CHARACTERS).encode() if raw is None else raw.partition(b"?")[0]
+
+
+def path_of(scope: Scope, raw: bytes, method: str) -> str:
+    """The path below the one at which the application is mounted, with the query."""
+    if mounted := (scope.get("root_path") or "").rstrip("/"):
+        raw = below(mounted.encode(), raw)
+    path = raw.decode("latin-1")
     if not path.startswith("/") and not (path == "*" and method == "OPTIONS"):
         raise BadRequest("its target is no path")
     query: bytes = scope.get("query_string") or b""
@@ -107,17 +127,32 @@ def path_of(scope: Scope, method: str) -> str:
     return target if target.isascii() else quote(target, safe="".join(map(chr, range(128))), encoding="latin-1")
 
 
+def below(mounted: bytes, path: bytes) -> bytes:
+    """What is left of a path below the one at which the application is mounted, which the client may have encoded in
+    its own way; all of it, if it is elsewhere."""
+    end = 0
+    while (end := path.find(b"/", end + 1)) >= 0:
+        if unquote_to_bytes(path[:end]) == mounted:
+            return path[end:]
+    return b"/" if unquote_to_bytes(path) == mounted else path
+
+
 def headers_of(response: HttpResponse) -> AsgiHeaders:
-    """As ASGI has them: names in lower case. A response without content may not have a length of it."""
+    """As ASGI has them: names in lower case. A response without content may not have a length of it, and none may have
+    two dates: servers add their own to whatever there is."""
+    left_out = (b"date", b"content-length") if response.status == HTTPStatus.NO_CONTENT else (b"date",)
     headers = [(name.lower().encode("ascii"), value) for name, value in response.headers]
-    if response.status == HTTPStatus.NO_CONTENT:
-        headers = [(name, value) for name, value in headers if name != b"content-length"]
-    return headers
+    return [header for header in headers if header[0] not in left_out]
 
 
-def has_content(method: str, status: int) -> bool:
-    return method != "HEAD" and status not in NO_CONTENT
+def announces_trailers(headers: AsgiHeaders) -> bool:
+    """Whether there will be trailers, as a promise of them that isn't kept is more than some servers take (hypercorn
+    never ends the response then). That there will be is told by `trailer`, or goes without saying (gRPC)."""
+    return any(
+        name == b"trailer" or (name == b"content-type" and value.startswith(b"application/grpc"))
+        for name, value in headers
+    )
 
 
-def status_of(error: ErrorCode) -> int:
-    return STATUS_OF_ERROR.get(error.tag, BAD_GATEWAY)
+def status_of(error: Err) -> int:
+    return STATUS_OF_ERROR.get(error.value.tag, BAD_REQUEST if isinstance(error, RequestRefused) else BAD_GATEWAY)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..runtime.thread import Thread
     from .scheduling import Scheduler
     from .sources import HostSource
-    from .streams import HostEnd
+    from .streams import Arrival, HostEnd
 
 
 class HostTask:
@@ -148,7 +148,7 @@ class Driver:
         self.task_group: TaskGroup | None = None
         self.calls: dict[OpenCall, None] = {}
         self.outgoing: dict[OutgoingCall, None] = {}  # those that this store's guests have made of other stores
-        self.readers: dict[object, anyio.Event] = {}  # the host's ends of streams and futures that wait
+        self.readers: dict[object, Arrival] = {}  # the host's ends of streams and futures that wait
         self.starting: list[HostTask] = []
         self.host_tasks: dict[HostTask, None] = {}
         self.host_ends: WeakSet[HostEnd] = WeakSet()
@@ -224,6 +224,9 @@ class Driver:
     def tick(self, action: Callable[[], None] | None = None) -> None:
         """A step of the store, now."""
         store, share = self.store, self.share
+        if store.ticking:  # the step that is under way goes on with it
+            store.tick(action)
+            return
         started = monotonic()
         outer = guard.enter()
         try:
@@ -231,9 +234,9 @@ class Driver:
         finally:
             guard.leave(outer)
             share.seconds += monotonic() - started
-        if self.starting and not self.store.ticking:
+        if self.starting:
             self.start_host_tasks()
-        if self.background_idle is not None and self.store.has_work:
+        if self.background_idle is not None and store.has_work:
             self.background_idle.set()
 
     def wake(self) -> None:
@@ -392,7 +395,7 @@ class Driver:
         self.wake_readers()
 
     def wake_readers(self) -> None:
-        for arrived in self.readers.values():
+        for arrived in list(self.readers.values()):
             arrived.set()
 
     def report_if_stuck(self) -> None:

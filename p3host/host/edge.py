@@ -9,7 +9,7 @@ from anyio.abc import ByteReceiveStream, ObjectReceiveStream
 
 from ..runtime.stream import Shared
 from ..types import FutureType, StreamType
-from .sources import AwaitableSource, BytesSource, IterableSource
+from .sources import AwaitableSource, BytesSource, IterableSource, PromiseSource
 from .streams import FutureReader, HostEnd, StreamReader
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class PythonEdge:
         if isinstance(value, FutureReader):
             return value.take()
         if isinstance(value, Awaitable):
-            return AwaitableSource(self.driver, t.elem_type, value)
+            source = PromiseSource if hasattr(value, "when_settled") else AwaitableSource
+            return source(self.driver, t.elem_type, value)
         raise TypeError(f"expected an awaitable for a future, got {value!r}")
 
     def give_back(self, value: Any, shared: Shared) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from anyio.abc import ByteReceiveStream
@@ -280,7 +280,13 @@ class AwaitableSource(HostSource):
     def __init__(self, driver: Driver, elem_type: ValType | None, awaitable: Awaitable[Any]) -> None:
         super().__init__(driver, elem_type, f"the future {getattr(awaitable, '__name__', type(awaitable).__name__)}")
         self.awaitable = awaitable
-        self.task = driver.start(HostTask(self.name, self.run, None))
+        self.begin()
+
+    def begin(self) -> None:
+        self.task = self.driver.start(HostTask(self.name, self.run, None))
+
+    def want(self) -> None:
+        """It has begun, or does so by itself."""
 
     def drop(self) -> None:
         dropped = getattr(self.awaitable, "on_dropped", None)
@@ -305,9 +311,50 @@ class AwaitableSource(HostSource):
         else:
             if returns_result:
                 value = Ok(value)
+        self.resolve(value)
+
+    def resolve(self, value: Any) -> None:
         if not self.dropped:
             self.piece = Piece([value] if self.elem_type is not None else 1, self.elem_type)
             self.driver.step(self.offer)
+
+
+class Promised(Awaitable[Any], Protocol):
+    """An awaitable for a `result` that can tell when its outcome is there: `when_settled` has a function called then,
+    or once the outcome has to be awaited after all. `on_dropped` is called when no guest wants it any more."""
+
+    @property
+    def outcome(self) -> Ok | Err | None: ...
+
+    def when_settled(self, then: Callable[[], None], /) -> None: ...
+
+    def on_dropped(self) -> None: ...
+
+
+class PromiseSource(AwaitableSource):
+    """A future out of an awaitable that tells by itself when it is settled: there is no host task for it before."""
+
+    awaitable: Promised
+
+    def begin(self) -> None:
+        self.awaitable.when_settled(self.settled)
+
+    def settled(self) -> None:
+        outcome = self.awaitable.outcome
+        if outcome is None:
+            super().begin()
+        else:
+            self.resolve(outcome)
+
+    def drop(self) -> None:
+        told = self.dropped
+        HostSource.drop(self)
+        if not told:
+            self.awaitable.on_dropped()
+
+    def end_with_store(self) -> None:
+        super().end_with_store()
+        self.drop()
 
 
 def raise_error(error: Exception) -> None:

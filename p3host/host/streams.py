@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 
-from ..errors import Err, InstanceClosed, StreamDropped, Trap
+from ..errors import Err, InstanceClosed, P3HostError, StreamDropped, Trap
 from ..runtime.stream import Buffer, CopyResult, OnCopy, OnCopyDone, Reclaim, Shared
 from ..types import FutureType, PrimitiveType, ResultType, StreamType, ValType
 from ..values import Ok
@@ -93,6 +93,12 @@ class Unread:
         self.shared.abandon(buffer, failure)
 
 
+class Arrival(Protocol):
+    """What is set when a read has ended."""
+
+    def set(self) -> object: ...
+
+
 class HostEnd:
     """What Python's end of a guest's stream or future has in common."""
 
@@ -102,7 +108,7 @@ class HostEnd:
         self.type = t
         self.buffer: Collector | None = None
         self.result: CopyResult | None = None
-        self.arrived: anyio.Event | None = None
+        self.arrived: Arrival | None = None
         self.begun = False  # the read is known to the shared state
         self.at_end = False
         driver.host_ends.add(self)
@@ -151,22 +157,15 @@ class HostEnd:
         """Reads into a buffer until something has been copied, or the other end is gone."""
         driver = self.driver
         driver.check_usable()
-        shared = self.shared
-        if shared is None:
-            raise StreamDropped("the stream or future was closed, or passed on")
-        if self.buffer is not None:
-            raise anyio.BusyResourceError("reading from")
-        buffer = self.buffer = Collector(limit)
-        self.result = None
-        self.begun = False
+        shared, buffer = self.prepare(limit)
         try:
             driver.step(partial(self.begin, shared, buffer))
             if self.result is None:
                 self.check_alive()
-                self.arrived = driver.readers[self] = anyio.Event()
+                self.arrived = driver.readers[self] = arrived = driver.event_class()
                 try:
                     driver.check_not_waited_for("the read of a stream or future")
-                    await self.arrived.wait()
+                    await arrived.wait()
                 except BaseException:
                     self.cancel_pending(shared)
                     self.give_back(shared, buffer)
@@ -174,15 +173,29 @@ class HostEnd:
                 finally:
                     del driver.readers[self]
                     self.arrived = None
-            if self.result is None:
-                self.check_alive()
+            self.conclude(shared, buffer)
         finally:
             self.buffer = None
+        return buffer
+
+    def prepare(self, limit: int) -> tuple[Shared, Collector]:
+        shared = self.shared
+        if shared is None:
+            raise StreamDropped("the stream or future was closed, or passed on")
+        if self.buffer is not None:
+            raise anyio.BusyResourceError("reading from")
+        self.buffer = Collector(limit)
+        self.result = None
+        self.begun = False
+        return shared, self.buffer
+
+    def conclude(self, shared: Shared, buffer: Collector) -> None:
+        if self.result is None:
+            self.check_alive()
         if self.result is CopyResult.DROPPED:
             if shared.failure is not None and not buffer.progress:
                 raise failed_peer(shared.failure)
             self.at_end = True
-        return buffer
 
     def begin(self, shared: Shared, buffer: Collector) -> None:
         if self.buffer is buffer and self.result is None:  # not cancelled while the store was busy
@@ -273,15 +286,55 @@ class FutureReader(HostEnd):
     async def read(self) -> Any:
         if self.at_end:
             raise StreamDropped("a future can be awaited once")
-        buffer = await self.copy(1)
+        value = self.value(await self.copy(1))
+        if isinstance(value, Err):
+            raise value
+        return value.value
+
+    def value(self, buffer: Collector) -> Ok | Err:
+        """What was read; Ok where the type is no `result`, too."""
         if not buffer.progress:
             raise StreamDropped("the other end of the future was dropped before it was written to")
         self.at_end = True
         self.close()
         value = None if self.type.elem_type is None else buffer.pieces[0][0]
-        if isinstance(self.type.elem_type, ResultType):
-            if isinstance(value, Err):
-                raise value
-            assert isinstance(value, Ok)
-            return value.value
+        if not isinstance(self.type.elem_type, ResultType):
+            return Ok(value)
+        assert isinstance(value, Ok | Err)
         return value
+
+    def watch(self, then: Callable[[Ok | P3HostError], None]) -> None:
+        """Has `then` called with the value, for a `result` Ok or `Err`, when it is there, without a task that waits
+        for it; with another error if it will never be. Not after `close`."""
+        shared, buffer = self.prepare(1)
+        self.arrived = self.driver.readers[self] = Watch(partial(self.watched, shared, buffer, then))
+        self.driver.step(partial(self.begin, shared, buffer))
+
+    def watched(self, shared: Shared, buffer: Collector, then: Callable[[Ok | P3HostError], None]) -> None:
+        self.end_watch()
+        outcome: Ok | P3HostError
+        try:
+            self.conclude(shared, buffer)
+            self.buffer = None
+            outcome = self.value(buffer)
+        except P3HostError as error:
+            outcome = error
+        then(outcome)
+
+    def end_watch(self) -> None:
+        self.driver.readers.pop(self, None)
+        self.arrived = None
+
+    def close(self) -> None:
+        if isinstance(self.arrived, Watch):
+            self.end_watch()
+        super().close()
+
+
+class Watch:
+    """Stands where a task would wait: calls `then` instead."""
+
+    __slots__ = ("set",)
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self.set = then

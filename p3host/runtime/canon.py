@@ -56,16 +56,16 @@ def canon_resource_rep(inst: ComponentInstance, resource: RuntimeResource, index
 def take_for_drop(inst: ComponentInstance, resource: RuntimeResource, index: int) -> ResourceHandle:
     inst.check_may_leave()
     handle = get_handle(inst, index, resource)
-    trap_if(handle.num_lends, f"cannot drop the handle {index} while it is lent out")
+    if handle.num_lends:
+        raise Trap(f"cannot drop the handle {index} while it is lent out")
     inst.handles.remove(index)
     if not handle.own:
         assert handle.borrow_scope is not None
         handle.borrow_scope.num_borrows -= 1
-    else:
-        trap_if(
-            resource.impl is not None and not resource.impl.may_enter_from(inst),
-            f"cannot enter component instance {resource.impl and resource.impl.describe()}, which implements "
-            f"{resource.name!r}: it is already running",
+    elif resource.impl is not None and not resource.impl.may_enter_from(inst):
+        raise Trap(
+            f"cannot enter component instance {resource.impl.describe()}, which implements {resource.name!r}: it is "
+            "already running"
         )
     return handle
 
@@ -176,8 +176,8 @@ def canon_waitable_set_new(inst: ComponentInstance) -> int:
 def get_waitable_set(inst: ComponentInstance, index: int) -> WaitableSet:
     inst.check_may_leave()
     waitable_set = inst.handles.get(index)
-    trap_if(not isinstance(waitable_set, WaitableSet), f"handle index {index} is no waitable set")
-    assert isinstance(waitable_set, WaitableSet)
+    if not isinstance(waitable_set, WaitableSet):
+        raise Trap(f"handle index {index} is no waitable set")
     return waitable_set
 
 
@@ -209,8 +209,8 @@ def canon_waitable_set_drop(inst: ComponentInstance, index: int) -> None:
 def canon_waitable_join(inst: ComponentInstance, index: int, set_index: int) -> None:
     inst.check_may_leave()
     waitable = inst.handles.get(index)
-    trap_if(not isinstance(waitable, Waitable), f"handle index {index} is no waitable")
-    assert isinstance(waitable, Waitable)
+    if not isinstance(waitable, Waitable):
+        raise Trap(f"handle index {index} is no waitable")
     trap_if(waitable.sync_waiter, "cannot join a waitable to a set while a thread waits for it")
     waitable.join(get_waitable_set(inst, set_index) if set_index else None)
 
@@ -221,8 +221,8 @@ def canon_waitable_join(inst: ComponentInstance, index: int, set_index: int) -> 
 def get_subtask(inst: ComponentInstance, index: int) -> Subtask:
     inst.check_may_leave()
     subtask = inst.handles.get(index)
-    trap_if(not isinstance(subtask, Subtask), f"handle index {index} is no subtask")
-    assert isinstance(subtask, Subtask)
+    if not isinstance(subtask, Subtask):
+        raise Trap(f"handle index {index} is no subtask")
     return subtask
 
 

@@ -165,8 +165,8 @@ def run_implicit_thread(task: Task) -> Routine[None]:
             inst.release_exclusive()
             if code == CallbackCode.WAIT:
                 waitable_set = inst.handles.get(result >> 4)
-                trap_if(not isinstance(waitable_set, WaitableSet), f"handle index {result >> 4} is no waitable set")
-                assert isinstance(waitable_set, WaitableSet)
+                if not isinstance(waitable_set, WaitableSet):
+                    raise Trap(f"handle index {result >> 4} is no waitable set")
                 event = yield from waitable_set.wait_for_event(thread, True, wants_exclusive=True)
             elif code == CallbackCode.YIELD:
                 cancelled = yield from thread.yield_(True, wants_exclusive=True)

@@ -55,6 +55,7 @@ class ComponentInstance:
         "may_leave",
         "name",
         "num_waiting_to_enter",
+        "scratch_thread",
         "store",
         "threads",
     )
@@ -75,6 +76,7 @@ class ComponentInstance:
         self.cancel_queue: deque[Task] = deque()
         self.num_waiting_to_enter = 0
         self.exclusive_thread: Thread | None = None
+        self.scratch_thread: Thread | None = None
         self.exclusive_queue: dict[Thread, None] = {}
         self.entry_queue: dict[Thread, None] = {}
 

@@ -141,8 +141,10 @@ class CanonicalOptions:
     def lift_own(self, index: int, t: OwnType) -> Any:
         resource = self.store.resources[t.resource.slot]
         handle = get_handle(self.inst, index, resource)
-        trap_if(handle.num_lends, f"cannot give up the handle {index} while it is lent out")
-        trap_if(not handle.own, f"cannot pass the borrowed handle {index} as an own")
+        if handle.num_lends:
+            raise Trap(f"cannot give up the handle {index} while it is lent out")
+        if not handle.own:
+            raise Trap(f"cannot pass the borrowed handle {index} as an own")
         self.inst.handles.remove(index)
         self.store.taken.append(handle)
         return (
@@ -202,16 +204,16 @@ class CanonicalOptions:
 
     def lift_stream(self, index: int, t: StreamType) -> Any:
         end = self.inst.handles.get(index)
-        trap_if(not isinstance(end, ReadableStreamEnd), f"handle index {index} is no readable end of a stream")
-        assert isinstance(end, ReadableStreamEnd)
+        if not isinstance(end, ReadableStreamEnd):
+            raise Trap(f"handle index {index} is no readable end of a stream")
         end.check_transferable(t)
         self.inst.handles.remove(index)
         return self.store.edge.wrap_stream(end.shared, t)
 
     def lift_future(self, index: int, t: FutureType) -> Any:
         end = self.inst.handles.get(index)
-        trap_if(not isinstance(end, ReadableFutureEnd), f"handle index {index} is no readable end of a future")
-        assert isinstance(end, ReadableFutureEnd)
+        if not isinstance(end, ReadableFutureEnd):
+            raise Trap(f"handle index {index} is no readable end of a future")
         end.check_transferable(t)
         self.inst.handles.remove(index)
         return self.store.edge.wrap_future(end.shared, t)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..errors import trap_if
+from ..errors import Trap
 
 if TYPE_CHECKING:
     from .instance import ComponentInstance
@@ -69,11 +69,11 @@ class Resource:
 
 def get_handle(instance: ComponentInstance, index: int, resource: RuntimeResource) -> ResourceHandle:
     handle = instance.handles.get(index)
-    trap_if(not isinstance(handle, ResourceHandle), f"handle index {index} is no resource")
-    assert isinstance(handle, ResourceHandle)
-    trap_if(
-        handle.resource is not resource,
-        f"handle index {index} used with the wrong type: it is a {handle.resource.name or 'resource'}, "
-        f"expected a {resource.name or 'resource'}",
-    )
+    if not isinstance(handle, ResourceHandle):
+        raise Trap(f"handle index {index} is no resource")
+    if handle.resource is not resource:
+        raise Trap(
+            f"handle index {index} used with the wrong type: it is a {handle.resource.name or 'resource'}, "
+            f"expected a {resource.name or 'resource'}"
+        )
     return handle

@@ -357,8 +357,14 @@ class Store:
         return None
 
     def scratch_thread(self, inst: ComponentInstance) -> Thread:
-        """A thread for an entry that may not block and ends at once: realloc, post-return."""
-        return Thread(Task(HostEntry("realloc", inst), NO_CALL))
+        """A thread for realloc, which may not block and ends at once. It serves one after the other, unless a guest has
+        asked for its index."""
+        thread = inst.scratch_thread
+        if thread is None or thread.index:
+            thread = inst.scratch_thread = Thread(Task(HostEntry("realloc", inst), NO_CALL))
+        else:
+            thread.storage = [0, 0]
+        return thread
 
 
 def ignore_poison(error: BaseException) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum, IntEnum
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from ..abi.copy import copy_elements
 from ..abi.layout import NUMBER_FORMATS
@@ -50,6 +50,12 @@ class CopyState(Enum):
     COPYING = 2
     CANCELLING = 3
     DONE = 4
+
+
+IDLE: Final = CopyState.IDLE
+COPYING: Final = CopyState.COPYING
+CANCELLING: Final = CopyState.CANCELLING
+DONE: Final = CopyState.DONE
 
 
 class Buffer(Protocol):
@@ -305,7 +311,7 @@ class CopyEnd(Waitable):
         super().__init__()
         self.shared = shared
         self.type = t
-        self.state = CopyState.IDLE
+        self.state = IDLE
         self.buffer: Buffer | None = None
         self.index = 0
         self.result = CopyResult.COMPLETED
@@ -313,7 +319,7 @@ class CopyEnd(Waitable):
 
     def start(self, inst: ComponentInstance, index: int, buffer: Buffer) -> None:
         """Starts a copy; it is over at once, and has its event, or goes on."""
-        self.state = CopyState.COPYING
+        self.state = COPYING
         self.index = index
         self.buffer = buffer
         copy = self.shared.read if self.reads else self.shared.write
@@ -329,7 +335,7 @@ class CopyEnd(Waitable):
 
     @property
     def copying(self) -> bool:
-        return self.state in (CopyState.COPYING, CopyState.CANCELLING)
+        return self.state is COPYING or self.state is CANCELLING
 
     def check_type(self, t: StreamType | FutureType) -> None:
         if self.type is not t and self.type != t:
@@ -337,17 +343,22 @@ class CopyEnd(Waitable):
 
     def check_transferable(self, t: StreamType | FutureType) -> None:
         self.check_type(t)
-        trap_if(self.copying, f"cannot pass on a {self.what} while it is copying")
-        trap_if(self.state is CopyState.DONE, f"cannot pass on a {self.what} whose other end was dropped or is done")
-        trap_if(self.waitable_set, f"cannot pass on a {self.what} while it is in a waitable set")
+        if self.copying:
+            raise Trap(f"cannot pass on a {self.what} while it is copying")
+        if self.state is DONE:
+            raise Trap(f"cannot pass on a {self.what} whose other end was dropped or is done")
+        if self.waitable_set is not None:
+            raise Trap(f"cannot pass on a {self.what} while it is in a waitable set")
 
     def check_can_copy(self) -> None:
-        if self.state is not CopyState.IDLE:
-            trap_if(self.copying, f"cannot start a copy on a {self.what} while another is in progress")
+        if self.state is not IDLE:
+            if self.copying:
+                raise Trap(f"cannot start a copy on a {self.what} while another is in progress")
             raise Trap(f"cannot copy on a {self.what} after its other end was dropped or it is done")
 
     def check_droppable(self) -> None:
-        trap_if(self.copying, f"cannot drop a {self.what} while a copy is in progress")
+        if self.copying:
+            raise Trap(f"cannot drop a {self.what} while a copy is in progress")
 
     def drop(self) -> None:
         self.leave_set()
@@ -377,9 +388,9 @@ class StreamEnd(CopyEnd):
         result = self.result
         # definitions.py answers a cancel that comes after a partial copy with "completed"; the specification's own
         # test/async/cancel-stream.wast expects "cancelled", with the same progress.
-        if self.state is CopyState.CANCELLING and result is CopyResult.COMPLETED:
+        if self.state is CANCELLING and result is CopyResult.COMPLETED:
             result = CopyResult.CANCELLED
-        self.state = CopyState.DONE if result is CopyResult.DROPPED else CopyState.IDLE
+        self.state = DONE if result is CopyResult.DROPPED else IDLE
         return (self.event_code, self.index, result | buffer.progress << 4)
 
 
@@ -410,7 +421,7 @@ class FutureEnd(CopyEnd):
     def event(self) -> Event:
         assert self.copying
         self.buffer = None
-        self.state = CopyState.IDLE if self.result is CopyResult.CANCELLED else CopyState.DONE
+        self.state = IDLE if self.result is CopyResult.CANCELLED else DONE
         return (self.event_code, self.index, self.result)
 
 
@@ -429,4 +440,4 @@ class WritableFutureEnd(FutureEnd):
 
     def check_droppable(self) -> None:
         super().check_droppable()
-        trap_if(self.state is not CopyState.DONE, "cannot drop the writable end of a future that was not written to")
+        trap_if(self.state is not DONE, "cannot drop the writable end of a future that was not written to")

@@ -39,15 +39,17 @@ class Observed:
             await self.application(scope, receive, send)
 
     async def live(self, receive: Receive, send: Send) -> None:
+        stage = "startup"
         await receive()
         try:
             async with self.application:
                 await send({"type": "lifespan.startup.complete"})
+                stage = "shutdown"
                 self.on_started()
                 await receive()
         except Exception as error:
             self.failure = error
-            await send({"type": "lifespan.startup.failed"})
+            await send({"type": f"lifespan.{stage}.failed"})
         else:
             await send({"type": "lifespan.shutdown.complete"})
 

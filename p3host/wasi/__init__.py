@@ -9,10 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..errors import LinkError
 from . import command
 from .background import Background, LateBackground
 from .clock import LoopClock, MonotonicClock, RealTime, SystemClock
-from .directory import Directory
+from .directory import Directory, is_unicode
 from .http_grant import Http
 from .network import Network
 from .p3 import cli as p3_cli
@@ -54,6 +55,7 @@ class Wasi:
       a seed will do.
 
     :raises TypeError: a grant of the wrong kind
+    :raises LinkError: naming each string that is not UTF-8, as one of `sys.argv` or `os.environ` can be
     """
 
     args: Sequence[str] = ()
@@ -72,10 +74,27 @@ class Wasi:
     def __post_init__(self) -> None:
         if isinstance(self.args, str):
             raise TypeError(f"args must be a sequence of strings, not the one string {self.args!r}")
-        for name, strings in ("args", self.args), ("env", [*self.env.keys(), *self.env.values()]):
+        initial_directory = [] if self.initial_directory is None else [self.initial_directory]
+        texts = {
+            "args": self.args,
+            "env": [*self.env.keys(), *self.env.values()],
+            "initial_directory": initial_directory,
+        }
+        for name, strings in texts.items():
             for string in strings:
                 if not isinstance(string, str):
                     raise TypeError(f"{name} must consist of strings, not {string!r}")
+        problems = [
+            f"{name} has {string!r}, which is not UTF-8, as all strings of a component are"
+            for name, strings in texts.items()
+            for string in strings
+            if not is_unicode(string)
+        ]
+        if problems:
+            raise LinkError(problems)
+        for directory in self.directories:
+            if not isinstance(directory, Directory):
+                raise TypeError(f"directories must consist of Directory, not {directory!r}")
         if self.http is not None and not callable(getattr(self.http, "send", None)):
             raise TypeError(f"http must be None or an object with 'async def send(request)', not {self.http!r}")
         if not isinstance(self.network, Network):
@@ -90,6 +109,7 @@ class Wasi:
         """The providers for one instantiation, by interface name and major version: "wasi:cli/exit@0.3". `imports` are
         the names that the component imports; what none of them needs may be left out, so that it starts sooner.
         `background` runs the providers' tasks."""
+        background = background or LateBackground()
         needs_p2 = imports is None or any(name.startswith("wasi:") and "@0.3" not in name for name in imports)
         needs_files = needs_p2 or imports is None or any(name.startswith("wasi:filesystem/") for name in imports)
         environment = command.Environment(self.args, self.env, self.initial_directory)
@@ -121,7 +141,10 @@ class Wasi:
             from . import p2
 
             clocks = self.monotonic_clock, self.system_clock
-            p2_interfaces = {**shared, **p2.interfaces((stdin, stdout, stderr), clocks, filesystem, self.random)}
+            p2_interfaces = {
+                **shared,
+                **p2.interfaces((stdin, stdout, stderr), clocks, filesystem, self.random, background),
+            }
         if imports is None or any(name.startswith("wasi:sockets/") for name in imports):
             from .sockets import Sockets
 
@@ -137,7 +160,7 @@ class Wasi:
         if imports is None or any(name.startswith("wasi:http/") and "@0.3" not in name for name in imports):
             from .p2 import http as p2_http
 
-            p2_interfaces |= p2_http.interfaces(self.http, background or LateBackground())
+            p2_interfaces |= p2_http.interfaces(self.http, background)
         return {f"{name}@0.3": provider for name, provider in p3.items()} | {
             f"{name}@0.2": provider for name, provider in p2_interfaces.items()
         }

@@ -18,6 +18,7 @@ FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 FAMILY_LABELS = {family: label for label, family in FAMILIES.items()}
 UNSPECIFIED: dict[int, IpAddress] = {socket.AF_INET: IPv4Address(0), socket.AF_INET6: IPv6Address(0)}
 BROADCAST = IPv4Address("255.255.255.255")
+FLOW_LABEL = (1 << 20) - 1  # the bits of the flow information that the standard library takes; the kernel ignores all
 
 
 class Ipv4(Record):
@@ -83,7 +84,7 @@ class Endpoint(NamedTuple):
         """The address as the standard library's sockets take it."""
         if self.ip.version == 4:
             return str(self.ip), self.port
-        return str(self.ip), self.port, self.flow_info, self.scope_id
+        return str(self.ip), self.port, self.flow_info & FLOW_LABEL, self.scope_id
 
 
 def ip_to_wit(ip: IpAddress) -> Ipv4 | Ipv6:

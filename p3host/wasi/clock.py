@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import anyio
 
 from ..records import Record
 
+MACHINES_TIME = asyncio.BaseEventLoop.time
 LONGEST_SLEEP = 86400 * 10**9  # event loops take no time-out of centuries
 
 
@@ -47,12 +49,18 @@ class SystemClock(Protocol):
 
 class LoopClock:
     """The clock of the running event loop, so that a loop with a clock of its own (trio's `MockClock`) sets the
-    guest's time too."""
+    guest's time too. Where that is the machine's it is read to the nanosecond: uvloop's has milliseconds."""
 
     resolution = 1
 
     def now(self) -> int:
-        return int(anyio.current_time() * 1e9)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return int(anyio.current_time() * 1e9)
+        if getattr(loop.time, "__func__", None) is MACHINES_TIME or type(loop).__module__ == "uvloop":
+            return time.monotonic_ns()
+        return int(loop.time() * 1e9)
 
     async def sleep_until(self, when: int) -> None:
         while True:

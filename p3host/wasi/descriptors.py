@@ -34,7 +34,7 @@ from .filesystem_types import (
     PathFlags,
 )
 from .later import MaybeLater
-from .paths import encode, entry_beneath, error, libc, link_target, open_beneath, parent_beneath
+from .paths import encode, entry_beneath, error, libc, link_target, open_beneath, open_granted, parent_beneath
 
 T = TypeVar("T")
 
@@ -148,7 +148,10 @@ class Descriptor(ABC):
         return self.promptly(lambda cached: hash_of(self.status()))
 
     def is_same_object(self, other: Descriptor) -> MaybeLater[bool]:
-        return self.promptly(lambda cached: os.path.samestat(self.status(), other.status()))
+        def work(cached: bool) -> bool:
+            return os.path.samestat(self.status(), other.status())
+
+        return self.promptly(work) if other.handle.local else self.later(work, False)
 
     def advise(self, offset: int, length: int, advice: Enum | str) -> Coroutine[Any, Any, None]:
         def work() -> None:
@@ -333,14 +336,14 @@ class Preopens:
     def get_directories(self) -> MaybeLater[list[tuple[Descriptor, str]]]:
         """The granted directories, opened anew at each call.
 
-        :raises OSError: one of them can't be opened any more
+        :raises OSError: one of them can't be opened any more; ELOOP or ENOTDIR where a link has taken its place
         """
         return in_thread(self.open_directories) if self.filesystem.directories else []
 
     def open_directories(self) -> list[tuple[Descriptor, str]]:
         opened: list[tuple[Descriptor, str]] = []
         for directory in self.filesystem.directories:
-            handle = self.filesystem.open(partial(os.open, directory.host_path, os.O_RDONLY | os.O_DIRECTORY))
+            handle = self.filesystem.open(partial(open_granted, os.fsencode(directory.host_path)))
             flags = DescriptorFlags.READ
             if directory.writable:
                 flags |= DescriptorFlags.MUTATE_DIRECTORY

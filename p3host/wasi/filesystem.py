@@ -235,11 +235,14 @@ class DirectoryReader:
 
 
 def entry_type(entry: os.DirEntry[str]) -> int:
-    """Without asking the disk, where the directory itself says it."""
+    """Without asking the disk, where the directory itself says it. 0 where that may not be known."""
     if entry.is_symlink():
         return stat.S_IFLNK
     if entry.is_dir(follow_symlinks=False):
         return stat.S_IFDIR
     if entry.is_file(follow_symlinks=False):
         return stat.S_IFREG
-    return stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+    try:
+        return stat.S_IFMT(entry.stat(follow_symlinks=False).st_mode)
+    except PermissionError:
+        return 0

@@ -16,14 +16,14 @@ A peer that answers without a network:
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import Any
-
-import anyio
+from weakref import WeakKeyDictionary
 
 from ..errors import Err
 from .http_bodies import PlainReader
+from .http_fields import MAX_HELD, Allowance
 from .http_messages import (
     DnsErrorPayload,
     ErrorCode,
@@ -32,6 +32,7 @@ from .http_messages import (
     HttpRequest,
     HttpResponse,
     HttpTimeouts,
+    RequestRefused,
     TlsAlertReceivedPayload,
 )
 from .p3.http import Request, Response
@@ -43,57 +44,84 @@ __all__ = [
     "HttpTimeouts",
     "HttpClient",
     "ErrorCode",
+    "RequestRefused",
     "DnsErrorPayload",
     "TlsAlertReceivedPayload",
     "FieldSizePayload",
 ]
 
 
-@asynccontextmanager
-async def handle(handler: Any, request: HttpRequest) -> AsyncIterator[HttpResponse]:
+allowances: WeakKeyDictionary[object, Allowance] = WeakKeyDictionary()
+"""What the requests to one handler may hold together, as its guest can keep their headers for as long as it lives."""
+
+
+def handle(handler: Any, request: HttpRequest) -> AbstractAsyncContextManager[HttpResponse]:
     """Has an instance's export `wasi:http/handler` (0.3) or `wasi:http/incoming-handler` (0.2) answer a request:
 
     async with handle(instance.exports["wasi:http/handler"], HttpRequest(path_with_query="/")) as response:
         body = await response.read()
 
     The request's body is read as the component asks for it, also while the response's is read. Leaving the block ends
-    both; when it is left without an exception, a response whose body was read to its end counts as transmitted.
+    both; when it is left without an exception, a response whose body was read to its end counts as transmitted, and so
+    does one that has no content by its nature: that of a HEAD request, and those of status 204 and 304, whose bodies
+    are empty whatever the component gives them.
 
-    A component of WASI 0.2 writes its response's body within the call: if the body was read to its end, leaving the
-    block waits for the end of that call, and raises what it has failed with, and else cancels it. Such a component
-    takes up one request after the other.
+    A component of WASI 0.2 writes its response's body within the call: if the body was read to its end, or has no
+    content, leaving the block waits for the end of that call, and raises what it has failed with, and else cancels it.
+    Such a component takes up one request after the other.
 
     :raises Err: the component answered with an error or not at all, or its body failed while it was read; with an
         `ErrorCode`
+    :raises RequestRefused: no component was asked, as the request is not one
     """
+    allowance = allowances.get(handler)
+    if allowance is None:
+        allowances[handler] = allowance = Allowance(MAX_HELD)
     if is_p2(handler):
         from .p2.http_serving import handle as handle_p2
 
-        async with handle_p2(handler.handle, request) as response:
-            yield response
-        return
-    given = Request.received(request)
-    try:
-        try:
-            answer = await handler.handle(given)
-        except Err as error:
-            raise Err(ErrorCode.of(error.value)) from error
-        if not isinstance(answer, Response):
-            raise TypeError(f"the handler returned no response of wasi:http, but {answer!r}")
-        reader = PlainReader(answer.body)
+        return handle_p2(handler.handle, request, allowance)
+    return Handling(handler, request, allowance)
+
+
+class Handling(AbstractAsyncContextManager[HttpResponse]):
+    """The block in which a component of WASI 0.3 answers a request."""
+
+    def __init__(self, handler: Any, request: HttpRequest, allowance: Allowance) -> None:
+        self.handler = handler
+        self.request = request
+        self.allowance = allowance
+
+    async def __aenter__(self) -> HttpResponse:
+        self.given = given = Request.received(self.request, self.allowance)
         try:
             try:
-                response = answer.sent(request.method, reader)
+                answer = await self.handler.handle(given)
             except Err as error:
-                reader.fail(error)
+                raise Err(ErrorCode.of(error.value)) from error
+            if not isinstance(answer, Response):
+                raise TypeError(f"the handler returned no response of wasi:http, but {answer!r}")
+            self.reader = reader = PlainReader(answer.body)
+            try:
+                return answer.sent(self.request.method, reader)
+            except BaseException as error:
+                if isinstance(error, Err):
+                    reader.fail(error)
+                await reader.aclose()
                 raise
-            yield response
-            reader.accept()
-        finally:
-            await reader.aclose()
-    finally:
-        with anyio.CancelScope(shield=True):
+        except BaseException:
             await given.body.aclose()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self.reader.accept()
+            await self.reader.aclose()
+        finally:
+            await self.given.body.aclose()
 
 
 def is_p2(handler: Any) -> bool:

@@ -26,7 +26,7 @@ from .http_messages import (
     PeekableContent,
     error_code,
 )
-from .http_syntax import FORBIDDEN, content_length
+from .http_syntax import content_length, end_to_end
 from .loop_tasks import LoopTask
 
 MAX_INFORMATIONAL = 32  # responses of status 1xx before the real one
@@ -41,9 +41,9 @@ class Framing(NamedTuple):
     headers: Sequence[tuple[bytes, bytes]] = ()
 
 
-async def framing_of(request: HttpRequest) -> Framing:
+async def framing_of(request: HttpRequest, max_bytes: float) -> Framing:
     """
-    :raises Err: it can't be sent as a message of HTTP/1.1; with an `ErrorCode`
+    :raises Err: it can't be sent as a message of HTTP/1.1, or its body has more than `max_bytes`; with an `ErrorCode`
     """
     body, target = request.body, request.path_with_query
     if request.method == "CONNECT":
@@ -51,9 +51,12 @@ async def framing_of(request: HttpRequest) -> Framing:
     if target and not target.startswith(("/", "*")):  # it could name another host
         raise Err(ErrorCode("HTTP-request-URI-invalid"))
     seldom = request.method in SELDOM_WITH_CONTENT
-    if announced_length(request) is not None:
+    length = announced_length(request)
+    check_size(length or 0, max_bytes, "HTTP-request-body-size")
+    if length is not None:
         return Framing(True)
     if isinstance(body, bytes) and request.trailers is None:
+        check_size(len(body), max_bytes, "HTTP-request-body-size")
         if seldom and not body:
             return Framing(False)
         return Framing(bool(body), [(b"content-length", b"%d" % len(body))])
@@ -63,18 +66,21 @@ async def framing_of(request: HttpRequest) -> Framing:
 
 
 class Exchange:
-    """`release` is given the connection when both messages have come to their end."""
+    """Neither body may have more than `max_bytes`. `release` is given the connection when both messages have come to
+    their end."""
 
     def __init__(
         self,
         connection: Connection,
         request: HttpRequest,
         framing: Framing,
+        max_bytes: float,
         release: Callable[[Connection], Awaitable[None]],
     ) -> None:
         self.connection = connection
         self.request = request
         self.framing = framing
+        self.max_bytes = max_bytes
         self.release = release
         body = request.body
         is_short = isinstance(body, bytes) and len(body) <= PIECE and request.trailers is None
@@ -95,11 +101,7 @@ class Exchange:
         except BaseException:
             await self.aclose()
             raise
-        headers = [
-            (name.decode("ascii"), bytes(value))
-            for name, value in head.headers.raw_items()
-            if name.lower().decode("ascii") not in FORBIDDEN
-        ]
+        headers = end_to_end((name.decode("ascii"), bytes(value)) for name, value in head.headers.raw_items())
         body = ResponseBody(self)
         return HttpResponse(head.status_code, headers=headers, body=body, trailers=ResponseTrailers(body))
 
@@ -122,7 +124,13 @@ class Exchange:
         """Sends the head, and a short body with it. A task goes on with any other body."""
         request = self.request
         headers = [(b"host", (request.authority or "").removesuffix(":").encode()), *self.framing.headers]
-        headers += [(name.encode(), value) for name, value in request.headers if name.lower() not in FORBIDDEN]
+        for name, value in end_to_end(request.headers):
+            match name.lower():
+                case "te":  # which is for the next server alone (RFC 9110, 10.1.4)
+                    headers.append((b"connection", b"te"))
+                case "expect" if not self.framing.has_content:
+                    continue
+            headers.append((name.encode(), value))
         try:
             head = h11.Request(method=request.method, target=request.path_with_query or "/", headers=headers)
         except h11.LocalProtocolError as failure:
@@ -141,8 +149,11 @@ class Exchange:
 
     async def send_body(self) -> None:
         try:
+            count = 0
             async with aclosing(pieces(self.request.body)) as body:
                 async for piece in body:
+                    count += len(piece)
+                    check_size(count, self.max_bytes, "HTTP-request-body-size")
                     if not await self.try_to_send(h11.Data(piece)):
                         return
             trailers = await self.request.read_trailers()
@@ -225,6 +236,7 @@ class Exchange:
 class ResponseBody(ByteReceiveStream):
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
+        self.count = 0
         self.rest = memoryview(b"")
         self.ended = anyio.Event()
         self.failure: Exception | None = None
@@ -251,6 +263,8 @@ class ResponseBody(ByteReceiveStream):
 
     def take(self, event: h11.Event) -> None:
         if isinstance(event, h11.Data):
+            self.count += len(event.data)
+            check_size(self.count, self.exchange.max_bytes, "HTTP-response-body-size")
             self.rest = memoryview(event.data)
         elif isinstance(event, h11.EndOfMessage):
             check_count(event.headers, "HTTP-response-trailer-section-size")
@@ -283,6 +297,11 @@ def announced_length(request: HttpRequest) -> int | None:
         return content_length(request.headers)
     except ValueError as failure:
         raise Err(ErrorCode("HTTP-protocol-error")) from failure
+
+
+def check_size(count: int, max_bytes: float, error: str) -> None:
+    if count > max_bytes:
+        raise Err(ErrorCode(error, count))
 
 
 def check_count(headers: Collection[tuple[bytes, bytes]], error: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -18,62 +18,52 @@ import anyio
 from anyio.abc import ByteReceiveStream
 
 from ..errors import Err, P3HostError
+from ..values import Ok
 from .byte_streams import PIECE
 from .http_fields import Fields
 from .http_messages import OUTSIDE_FAILURES, TERMINATED, Content, ErrorCode, HeaderList, TrailerList, error_code
+from .promise import Promise
 
 T = TypeVar("T")
+NOTHING = Ok()
 
 
 class GuestFuture(Protocol):
-    """A `future<result<T, error-code>>` that a guest passed. Awaiting it may be cancelled and begun again."""
+    """A `future<result<T, error-code>>` that a guest passed. Awaiting it may be cancelled and begun again. Whoever does
+    not await it may have it watched: `then` is called with an `Ok` or the error, unless the future is closed before."""
 
     def __await__(self) -> Generator[Any, Any, Any]: ...
+
+    def watch(self, then: Callable[[Ok | P3HostError], None], /) -> None: ...
 
     def close(self) -> object: ...
 
 
-class Transmission:
-    """What became of a message that a guest made: the future beside it waits for this."""
+class Transmission(Promise[None]):
+    """What became of a message that a guest made: the future beside it. `watched` tells whether anybody wants to
+    know."""
 
     def __init__(self, watched: bool) -> None:
-        self.settled = anyio.Event()
-        self.error: ErrorCode | None = None
-        self.answer: GuestFuture | None = None
         self.watched = watched
+        self.followed: GuestFuture | None = None
 
     def succeed(self) -> None:
-        self.settled.set()
+        self.settle(NOTHING)
 
     def fail(self, error: ErrorCode) -> None:
-        """The first word counts."""
-        if not self.settled.is_set():
-            self.error = error
-            self.settled.set()
+        self.settle(Err(error))
 
     def follow(self, answer: GuestFuture) -> None:
-        """A guest has read the message, and says by `answer` what became of it."""
-        if self.settled.is_set() or not self.watched:
+        """A guest has read the message, and is going to say by `answer`, which is watched, what became of it."""
+        if self.outcome is not None or not self.watched:
             answer.close()
         else:
-            self.answer = answer
-            self.settled.set()
+            self.followed = answer
 
-    async def result(self) -> None:
-        """:raises Err: with the `error-code`"""
-        try:
-            await self.settled.wait()
-            if self.error is not None:
-                raise Err(self.error)
-            if self.answer is not None:
-                try:
-                    await self.answer
-                except P3HostError as failure:
-                    raise Err(error_code(failure)) from failure
-        finally:
-            self.watched = False
-            if self.answer is not None:
-                self.answer.close()
+    def on_dropped(self) -> None:
+        self.watched = False
+        if self.followed is not None:
+            self.followed.close()
 
 
 class Body:
@@ -115,9 +105,18 @@ class Body:
         """
         raise NotImplementedError
 
-    async def aclose(self) -> None:
-        """Gives up what has not been read."""
+    def known_trailers(self) -> Ok | None:
+        """The trailers, if there is no waiting for them; None if there is. Otherwise like `finish`."""
+        return None
+
+    def close(self) -> Coroutine[Any, Any, None] | None:
+        """Gives up what has not been read. What that has to wait for is the caller's to await."""
         raise NotImplementedError
+
+    async def aclose(self) -> None:
+        closing = self.close()
+        if closing is not None:
+            await closing
 
 
 class ReceivedBody(Body):
@@ -154,7 +153,11 @@ class ReceivedBody(Body):
 
     async def next_piece(self, max_count: int) -> bytes:
         if not self.rest:
-            piece = await self.in_time(partial(self.take, max_count))
+            content = self.content
+            if isinstance(content, bytes) and not self.closed:
+                piece, self.content = content, None
+            else:
+                piece = await self.in_time(partial(self.take, max_count))
             if len(piece) <= max_count:
                 return piece
             self.rest = memoryview(piece)
@@ -201,24 +204,34 @@ class ReceivedBody(Body):
         return piece
 
     async def finish(self) -> Fields | None:
-        trailers = self.trailers
-        if isinstance(trailers, Awaitable):
-            trailers = await self.in_time(partial(settled, trailers))
-        return None if trailers is None else self.check_trailers(trailers)
+        if isinstance(self.trailers, Awaitable):
+            self.trailers = await self.in_time(partial(settled, self.trailers))
+        return None if self.trailers is None else self.check_trailers(self.trailers)
 
-    async def aclose(self) -> None:
+    def known_trailers(self) -> Ok | None:
+        if isinstance(self.trailers, Awaitable):
+            return None
+        return NOTHING if self.trailers is None else Ok(self.check_trailers(self.trailers))
+
+    def close(self) -> Coroutine[Any, Any, None] | None:
         if self.closed:
-            return
+            return None
         self.closed = True
         if self.scope is not None:
             self.scope.cancel()
+        closables = [
+            each.aclose for each in (self.iterator, self.content) if each is not None and hasattr(each, "aclose")
+        ]
+        if closables or self.on_close is not None or isinstance(self.trailers, Awaitable):
+            return self.close_all(closables)
+        return None
+
+    async def close_all(self, closables: Sequence[Callable[[], Awaitable[None]]]) -> None:
         with anyio.CancelScope(shield=True):
             async with self.reading:
-                for closable in (self.iterator, self.content):
-                    close = getattr(closable, "aclose", None)
+                for close in closables:
                     try:
-                        if close is not None:
-                            await close()
+                        await close()
                     except OUTSIDE_FAILURES:
                         pass  # the connection was lost before
             if inspect.iscoroutine(self.trailers) and inspect.getcoroutinestate(self.trailers) == inspect.CORO_CREATED:
@@ -237,11 +250,12 @@ class PlainReader(ByteReceiveStream):
 
     def __init__(self, body: Body) -> None:
         self.body = body
-        self.ended = anyio.Event()
+        self.ended: Promise[None] = Promise()
         self.failure: P3HostError | None = None
         self.fields: Fields | None = None
         self.whole = False
         self.accepted = False
+        self.may_be_left = False  # the message is transmitted without its content, as the answer to HEAD is
         self.peeked: bytes | None = None  # read, and not yet received
 
     async def has_content(self) -> bool:
@@ -261,7 +275,7 @@ class PlainReader(ByteReceiveStream):
         if self.peeked:
             piece, self.peeked = self.peeked[:max_bytes], self.peeked[max_bytes:] or None
             return piece
-        if not self.ended.is_set():
+        if self.ended.outcome is None:
             try:
                 if self.peeked is None and (piece := await self.body.read(max_bytes)):
                     return piece
@@ -270,7 +284,7 @@ class PlainReader(ByteReceiveStream):
                 self.fail(failure)
             else:
                 self.whole = True
-                self.ended.set()
+                self.ended.settle(NOTHING)
                 if self.accepted:
                     self.body.transmission.succeed()
             await self.body.aclose()
@@ -279,15 +293,15 @@ class PlainReader(ByteReceiveStream):
         raise anyio.EndOfStream
 
     def fail(self, failure: P3HostError) -> None:
-        if not self.ended.is_set():
+        if self.ended.outcome is None:
             self.failure = failure
-            self.ended.set()
+            self.ended.settle(NOTHING)
             self.body.transmission.fail(error_code(failure))
 
     def accept(self) -> None:
-        """The receiver has taken the message: it is transmitted once its body has been read."""
+        """The receiver has taken the message: it is transmitted once its body has been read, if there may be one."""
         self.accepted = True
-        if self.whole:
+        if self.whole or self.may_be_left:
             self.body.transmission.succeed()
 
     async def aclose(self) -> None:
@@ -296,8 +310,7 @@ class PlainReader(ByteReceiveStream):
         self.fail(Err(TERMINATED))
         if not self.accepted:
             self.body.transmission.fail(TERMINATED)
-        with anyio.CancelScope(shield=True):
-            await self.body.aclose()
+        await self.body.aclose()
 
 
 class Trailers:
@@ -308,7 +321,7 @@ class Trailers:
         self.reader = reader
 
     def __await__(self) -> Generator[Any, Any, HeaderList | None]:
-        yield from self.reader.ended.wait().__await__()
+        yield from self.reader.ended.__await__()
         if self.reader.failure is not None:
             raise self.reader.failure
-        return None if self.reader.fields is None else self.reader.fields.sent()
+        return None if self.reader.fields is None else self.reader.fields.sent_as_trailers()

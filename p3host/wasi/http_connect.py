@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -11,10 +10,14 @@ from anyio.abc import ByteStream, SocketStream
 from anyio.streams.tls import TLSStream
 
 from ..errors import Err
+from .addresses import IpAddress
 from .byte_streams import PIECE
 from .http_messages import OUTSIDE_FAILURES, ErrorCode, TlsAlertReceivedPayload, error_code
-from .http_patterns import IpAddress, Origin, is_public, literal
+from .http_patterns import Origin, is_public
+from .name_lookup import Lookup
+from .network import Network
 
+ANY_NAME = Network(lookup=["*"])
 MAX_ADDRESSES = 8  # of one name, that are tried
 HEAD_START = 0.25  # seconds that an address has before the next one is tried too
 
@@ -46,12 +49,14 @@ async def connect(
 
 
 async def resolve(host: str) -> Sequence[IpAddress]:
-    address = literal(host)
-    if address is not None:
-        return [address]
-    found = await anyio.getaddrinfo(host.encode(), None, type=socket.SOCK_STREAM)
-    addresses = [address for *_, sockaddr in found if (address := literal(str(sockaddr[0]))) is not None]
-    return list(dict.fromkeys(addresses))
+    """The addresses of a host that a pattern has named."""
+    unknown = ErrorCode("DNS-error")
+    try:
+        lookup = Lookup(ANY_NAME, host)
+    except Err as failure:
+        raise Err(unknown) from failure
+    await lookup.wait()
+    return lookup.result({}, unknown)
 
 
 async def connect_first(addresses: Sequence[IpAddress], port: int) -> SocketStream:

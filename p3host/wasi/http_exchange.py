@@ -20,6 +20,7 @@ from .http_messages import (
     HttpMessage,
     HttpRequest,
     HttpResponse,
+    RequestRefused,
     error_code,
 )
 from .http_syntax import content_length
@@ -49,12 +50,16 @@ def hold_to_length(body: Body, headers: Fields) -> None:
 def received_request(request: HttpRequest, fields_class: type[F], allowance: Allowance) -> tuple[F, ReceivedBody]:
     """The headers and the body of a request from outside.
 
-    :raises Err: its headers are malformed or too many; with an `ErrorCode`
+    :raises RequestRefused: its headers are malformed or too many
     """
-    headers = fields_class.received(request.headers, "HTTP-request-header-section-size", allowance)
+    try:
+        headers = fields_class.received(request.headers, "HTTP-request-header-section-size", allowance)
+        length = announced_length(headers)
+    except Err as error:
+        raise RequestRefused(error.value) from error
     body = ReceivedBody(
         "HTTP-request-body-size",
-        announced_length(headers),
+        length,
         request.body,
         request.trailers,
         check_trailers=partial(fields_class.received, kind="HTTP-request-trailer-section-size", allowance=allowance),
@@ -92,8 +97,11 @@ def sent_response(status: int, headers: Fields, method: str, reader: PlainReader
 
     :raises Err: it is not fit to be sent; with an `ErrorCode`
     """
-    if has_content(method, status):
-        hold_to_length(reader.body, headers)
+    if not has_content(method, status):
+        announced_length(headers)  # is none of its own content, but has to be one
+        reader.may_be_left = True
+        return HttpResponse(status=status, headers=headers.sent())
+    hold_to_length(reader.body, headers)
     return HttpResponse(status=status, headers=headers.sent(), body=reader, trailers=Trailers(reader))
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 from ..errors import Err, Trap
 from .http_messages import ErrorCode, HeaderList
-from .http_syntax import FIELD_VALUE, FORBIDDEN, is_token
+from .http_syntax import FIELD_VALUE, FORBIDDEN, NO_TRAILERS, end_to_end, is_token
 
 MAX_FIELDS = 1024
 MAX_BYTES = 128 << 10  # of all names and values together
@@ -125,11 +125,12 @@ class Fields(Charged):
         fields = cls()
         if allowance is not None:
             fields.allowance = allowance
+        lines: list[tuple[str, bytes]] = []
         for name, value in entries:
             if not is_token(name) or not FIELD_VALUE.fullmatch(value):
                 raise Err(ErrorCode("HTTP-protocol-error"))
-            if name.lower() not in FORBIDDEN:
-                fields.lines.append((name, bytes(value)))
+            lines.append((name, bytes(value)))
+        fields.lines = end_to_end(lines)
         size = size_of(fields.lines)
         try:
             fields.account(len(fields.lines), size)
@@ -140,6 +141,9 @@ class Fields(Charged):
     def sent(self) -> HeaderList:
         """As they go out: whitespace around a value is no part of it."""
         return [(name, value.strip(b" \t")) for name, value in self.lines]
+
+    def sent_as_trailers(self) -> HeaderList:
+        return [(name, value) for name, value in self.sent() if name.lower() not in NO_TRAILERS]
 
     def frozen(self) -> Self:
         self.mutable = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -33,7 +34,10 @@ class Http:
     Certificates are verified by those that the system trusts, unless an `ssl_context` says otherwise (which should not
     have `OP_IGNORE_UNEXPECTED_EOF`: a response without a length that is cut off would pass for whole). At most
     `max_connections` are open at once (`connection-limit-reached`). One that is not used any more is kept for half a
-    minute, for the next request to the same server.
+    minute, for the next request to the same server, by whichever guest; `aclose` closes these at once. Bodies of
+    requests and responses that have more than `max_body_bytes` fail (`HTTP-request-body-size`,
+    `HTTP-response-body-size`); they may be of any size unless it is given, as no more of them is kept than is on its
+    way.
 
     :raises LinkError: naming each pattern that is none
     :raises TypeError: a string in place of a sequence of strings
@@ -47,6 +51,7 @@ class Http:
         private_addresses: bool = False,
         ssl_context: ssl.SSLContext | None = None,
         max_connections: int = 256,
+        max_body_bytes: int | None = None,
     ) -> None:
         if isinstance(origins, str):
             raise TypeError(f"origins must be a sequence of strings, not the one string {origins!r}")
@@ -58,11 +63,18 @@ class Http:
         self.private_addresses = private_addresses
         self.ssl_context = ssl_context
         self.max_connections = max_connections
+        self.max_body_bytes = math.inf if max_body_bytes is None else max_body_bytes
         self.transport: RunVar[HttpTransport] = RunVar("the HTTP connections of p3host")
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """As `HttpClient.send`."""
         return await self.transport_of_loop().send(request)
+
+    async def aclose(self) -> None:
+        """Closes the connections of this event loop that wait for another request. There may be new ones afterwards."""
+        transport = self.transport.get(None)
+        if transport is not None:
+            await transport.close_idle()
 
     def transport_of_loop(self) -> HttpTransport:
         transport = self.transport.get(None)

@@ -125,6 +125,10 @@ class ErrorCode(Record):
         return value if isinstance(value, cls) else cls(value.tag, value.value)
 
 
+class RequestRefused(Err):
+    """A request that is malformed, or has too many headers, so that no guest was asked. Its value is an `ErrorCode`."""
+
+
 TERMINATED = ErrorCode("connection-terminated")
 LOST_CONNECTIONS = (ConnectionError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.IncompleteRead)
 OUTSIDE_FAILURES = (OSError, *LOST_CONNECTIONS[1:])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from typing import NamedTuple, TypeAlias
+from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import NamedTuple
 
+from .addresses import IpAddress
 from .http_syntax import AUTHORITY, HIGHEST_PORT, has_user, is_authority
+from .name_lookup import literal
 from .patterns import parse_all
-
-IpAddress: TypeAlias = IPv4Address | IPv6Address
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 PATTERN = re.compile(
@@ -18,6 +18,7 @@ PATTERN = re.compile(
 )
 NAME = re.compile(r"(?:\*\.)?[\w-]+(?:\.[\w-]+)*", re.ASCII)
 NAT64 = IPv6Network("64:ff9b::/96")
+ALLOCATED = IPv6Network("2000::/3")  # for the internet; most of it is not in use yet
 
 
 class Origin(NamedTuple):
@@ -103,14 +104,6 @@ def normal_host(host: str) -> str:
     return host.lower().removesuffix(".")
 
 
-def literal(host: str) -> IpAddress | None:
-    """The address that `host` is the text of, if it is one."""
-    try:
-        return ip_address(host)
-    except ValueError:
-        return None
-
-
 def is_public(address: IpAddress) -> bool:
     """Whether an address is one of the internet, and not this machine's or a private network's."""
     if isinstance(address, IPv6Address):
@@ -119,4 +112,6 @@ def is_public(address: IpAddress) -> bool:
             inner = IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(inner)
+        if address not in ALLOCATED:
+            return False
     return address.is_global and not address.is_multicast

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote
 
+LARGEST_SIZE = (1 << 64) - 1  # that an error can tell
 LONGEST = 65536  # characters of a part of the target, or of a method
 
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -36,6 +37,20 @@ FORBIDDEN = frozenset(
     }
 )
 """Fields that tell of the connection, in lower case: they are the transport's, and no guest sets or sees them."""
+
+NO_TRAILERS = FORBIDDEN | {
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "max-forwards",
+    "set-cookie",
+    "te",
+    "trailer",
+}
+"""Fields that a recipient needs before the content, in lower case: they are not sent after it (RFC 9110, 6.5.1)."""
 
 
 def is_token(text: str) -> bool:
@@ -76,15 +91,32 @@ def request_target(method: str, path_with_query: str | None) -> str | None:
     return path if path.isascii() else quote(path, safe="".join(map(chr, range(128))))
 
 
+NO_NAMES = (b"keep-alive", b"close")  # of fields, in nearly every `connection`
+
+
+def end_to_end(entries: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    """The fields that don't tell of the connection, neither as `FORBIDDEN` does nor because a `connection` among them
+    names them (RFC 9110, 7.6.1)."""
+    kept: list[tuple[str, bytes]] = []
+    options: set[str] = set()
+    for entry in entries:
+        name = entry[0].lower()
+        if name not in FORBIDDEN:
+            kept.append(entry)
+        elif name == "connection" and entry[1] not in NO_NAMES:
+            options.update(option.strip(" \t").lower() for option in entry[1].decode("latin-1").split(","))
+    return [entry for entry in kept if entry[0].lower() not in options] if options else kept
+
+
 def content_length(entries: Iterable[tuple[str, bytes]]) -> int | None:
     """The length that the fields announce, or None.
 
-    :raises ValueError: it is no number, or there are several
+    :raises ValueError: it is no number, or there are several, even if they are equal (RFC 9110, 8.6)
     """
-    values = {value.strip(b" \t") for name, value in entries if name.lower() == "content-length"}
+    values = [value.strip(b" \t") for name, value in entries if name.lower() == "content-length"]
     if not values:
         return None
     (value,) = values
-    if not (value.isdigit() and len(value) <= 20):
+    if not (value.isdigit() and len(value) <= 20 and int(value) <= LARGEST_SIZE):
         raise ValueError(f"no content-length: {value!r}")
     return int(value)

@@ -40,12 +40,13 @@ class HttpTransport:
         if not patterns:
             raise Err(ErrorCode("HTTP-request-denied"))
         anywhere = self.grant.private_addresses or any(pattern.names_host for pattern in patterns)
-        framing = await framing_of(request)
+        framing = await framing_of(request, self.grant.max_body_bytes)
         connection = await self.take_idle(origin)
         while True:
             if connection is None:
                 connection = await self.open(origin, anywhere, request.timeouts.connect)
-            exchange = Exchange(connection, request, framing, partial(self.release, origin))
+            release = partial(self.release, origin)
+            exchange = Exchange(connection, request, framing, self.grant.max_body_bytes, release)
             try:
                 return await exchange.run()
             except Err:
@@ -67,6 +68,10 @@ class HttpTransport:
 
     def forget(self) -> None:
         self.count -= 1
+
+    async def close_idle(self) -> None:
+        for idle in list(self.idle):
+            await idle.aclose()
 
     async def take_idle(self, origin: Origin) -> Connection | None:
         for idle in reversed([idle for idle in self.idle if idle.origin == origin]):

@@ -49,18 +49,30 @@ def literal(name: str) -> IpAddress | None:
 
 
 def ascii_name(name: str) -> str:
-    """The name in lower case and ASCII, without a dot at the end.
+    """The name in lower case and ASCII.
 
     :raises Err: `invalid-argument`: it is no host name
     """
-    try:
-        if not name.isascii() and len(name) <= MAX_NAME:
-            name = name.encode("idna").decode()
-    except UnicodeError as failure:
-        raise Err("invalid-argument") from failure
+    if not name.isascii() and len(name) <= MAX_NAME:
+        name = to_ascii(name)
     if not is_host_name(name):
         raise Err("invalid-argument")
-    return name.lower().removesuffix(".")
+    return name.lower()
+
+
+def to_ascii(name: str) -> str:
+    """By UTS #46, nontransitional and with the symbols that it knows, as browsers do it. The standard library's codec
+    is of the older IDNA 2003, by which some names are another's.
+
+    :raises Err: `invalid-argument`
+    """
+    from idna import IDNAError, uts46_remap  # most names are in ASCII
+
+    try:
+        labels = uts46_remap(name, std3_rules=False).split(".")
+    except IDNAError as failure:
+        raise Err("invalid-argument") from failure
+    return ".".join(label if label.isascii() else f"xn--{label.encode('punycode').decode()}" for label in labels)
 
 
 class Lookup:
@@ -79,14 +91,20 @@ class Lookup:
             self.end([address])
             return
         self.name = ascii_name(name)
-        if not network.allows_lookup(self.name):
+        if not network.allows_lookup(self.name.removesuffix(".")):
             raise Err("access-denied")
-        try:
-            limiter = thread_limiter()
-            limiter.acquire_on_behalf_of_nowait(self)
-            self.begin(limiter)
-        except anyio.WouldBlock:
-            pass  # later, in `wait`
+        self.has_ended()
+
+    def has_ended(self) -> bool:
+        """Whether `result` can be called. One that had to wait for its turn may begin now."""
+        if not self.has_begun and self.answer is None and not self.beginning.locked():
+            try:
+                limiter = thread_limiter()
+                limiter.acquire_on_behalf_of_nowait(self)
+                self.begin(limiter)
+            except anyio.WouldBlock:
+                pass
+        return self.ended.is_set()
 
     async def wait(self) -> None:
         """Waits until `ended`. Can be cancelled, and then loses nothing."""
@@ -99,8 +117,6 @@ class Lookup:
         await self.ended.wait()
 
     def begin(self, limiter: anyio.CapacityLimiter) -> None:
-        from anyio import from_thread  # most guests look no name up
-
         token = current_token()
 
         def end(answer: Sequence[IpAddress] | Exception) -> None:
@@ -115,7 +131,12 @@ class Lookup:
                 pass  # the event loop is gone, and who asked too
 
         self.has_begun = True
-        Thread(target=work, name="p3host lookup", daemon=True).start()
+        try:
+            from anyio import from_thread  # most guests look no name up
+
+            Thread(target=work, name="p3host lookup", daemon=True).start()
+        except (RuntimeError, OSError):  # no thread can be had, or no file descriptor
+            end(socket.gaierror(socket.EAI_AGAIN, "there are too many"))
 
     def end(self, answer: Sequence[IpAddress] | Exception) -> None:
         self.answer = answer
@@ -140,6 +161,6 @@ def look_up(name: str) -> Sequence[IpAddress] | Exception:
         found = socket.getaddrinfo(name.encode(), None, type=socket.SOCK_STREAM)
     except Exception as failure:
         return failure
-    texts = dict.fromkeys(str(sockaddr[0]).partition("%")[0] for _, _, _, _, sockaddr in found)
-    addresses = [ip for text in texts if (ip := literal(text)) is not None]
-    return addresses or socket.gaierror(socket.EAI_NONAME, "there is no address")
+    texts = (str(sockaddr[0]).partition("%")[0] for _, _, _, _, sockaddr in found)
+    addresses = dict.fromkeys(ip for text in texts if (ip := literal(text)) is not None)
+    return list(addresses) or socket.gaierror(socket.EAI_NONAME, "there is no address")

@@ -21,6 +21,7 @@ OPENAT2 = 437  # the system call's number, the same on every architecture that w
 AT_FDCWD = -100
 RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_CACHED = 0x20
 
@@ -98,6 +99,24 @@ def open_beneath(directory: int, path: bytes, flags: int, mode: int = 0o666, *, 
                 if e.errno not in (errno.EAGAIN, errno.EINTR):
                     raise
     return open_by_steps(directory, path, flags, mode)
+
+
+def open_granted(path: bytes) -> int:
+    """Opens a directory by its absolute path. ELOOP or ENOTDIR where anything in it is a symbolic link: one that was
+    none when the directory was granted may have been made by a guest, to which a directory above it was granted."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    if kernel_resolves(RESOLVE_NO_SYMLINKS):
+        return openat2(AT_FDCWD, path, flags, 0, RESOLVE_NO_SYMLINKS)
+    fd = os.open(b"/", DIRECTORY_FLAGS)
+    names = components(path)
+    while names:
+        name = names.pop()
+        here, fd = fd, -1
+        try:
+            fd = os.open(name, (DIRECTORY_FLAGS if names else flags) | os.O_NOFOLLOW, dir_fd=here)
+        finally:
+            os.close(here)
+    return fd
 
 
 def open_by_steps(directory: int, path: bytes, flags: int, mode: int = 0o666) -> int:

@@ -41,6 +41,7 @@ ERROR_LABELS = {
     errno.EISCONN: "invalid-state",
     errno.ENOTCONN: "invalid-state",
     errno.EADDRNOTAVAIL: "address-not-bindable",
+    errno.ENODEV: "address-not-bindable",  # its scope is no interface
     errno.EADDRINUSE: "address-in-use",
     errno.EHOSTDOWN: "remote-unreachable",
     errno.EHOSTUNREACH: "remote-unreachable",
@@ -143,6 +144,7 @@ class SocketHandle:
         self.socket = opened
         self.users = 1
         self.waiting = 0
+        self.broken_by = 0  # the errno that ended the connection; the kernel tells it to the first who asks
         self.reading = anyio.Lock()
         self.writing = anyio.Lock()
         sockets.handles.add(self)

@@ -19,7 +19,6 @@ from typing import Protocol, TypeAlias
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 from anyio.abc import (
     AnyByteReceiveStream,
     AnyByteSendStream,
@@ -153,7 +152,9 @@ class BufferedSource(ByteSource):
 
 
 def file_source(fd: int) -> BufferedSource:
-    return BufferedSource(lambda: anyio.to_thread.run_sync(os.read, fd, PIECE))
+    from .filesystem import in_thread  # most programs read no file as stdin
+
+    return BufferedSource(lambda: in_thread(os.read, fd, PIECE))
 
 
 def receive_stream_source(stream: AnyByteReceiveStream) -> BufferedSource:
@@ -271,6 +272,8 @@ class WriterSink(ByteSink):
                 self.flush()
         except ValueError as error:  # what Python's files raise once they are closed
             raise OSError(errno.EBADF, "the stream is closed") from error
+        if count is None and isinstance(self.writer, io.RawIOBase):
+            return 0  # it would have blocked
         return count if isinstance(count, int) else len(data)
 
     async def wait(self) -> None:

@@ -24,7 +24,7 @@ SECOND = 10**9
 MAX_KEEP_ALIVE_SECONDS = 32767  # what Linux has
 MAX_KEEP_ALIVE_COUNT = 127
 
-# What accept() reports of a connection that is gone, not of the listener.
+# What says of a connection that it is gone; accept() says it of one that it would have accepted, not of the listener.
 CONNECTION_ERRORS = {
     errno.ECONNABORTED,
     errno.ECONNRESET,

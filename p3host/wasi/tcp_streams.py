@@ -10,6 +10,7 @@ import struct
 from .byte_streams import PIECE, ByteSink, ByteSource
 from .paths import error
 from .sockets import READ, WRITE, SocketHandle
+from .tcp import CONNECTION_ERRORS
 
 MAX_READ = 1 << 18  # bytes that one read takes at most, whatever the guest asks for
 SAFE_ROOM = 4096  # bytes, where the kernel doesn't tell how full its buffer is
@@ -28,9 +29,12 @@ class TcpSource(ByteSource):
 
     def take(self, max_count: int) -> bytes | None:
         try:
-            return self.handle.socket.recv(min(max_count, MAX_READ))
+            data = self.handle.socket.recv(min(max_count, MAX_READ))
         except BlockingIOError:
             return None
+        if not data and self.handle.broken_by:
+            raise error(self.handle.broken_by)
+        return data
 
     async def wait(self) -> None:
         await self.handle.wait(READ)
@@ -71,7 +75,15 @@ class TcpSink(ByteSink):
                     done += self.handle.socket.send(view[done:], socket.MSG_NOSIGNAL)
                 except BlockingIOError:
                     break
+                except OSError as failure:
+                    self.broke(failure.errno)
+                    raise
         return done
+
+    def broke(self, number: int | None) -> None:
+        """EPIPE says only that there was an end, and it may have been the peer's."""
+        if number in CONNECTION_ERRORS:
+            self.handle.broken_by = number
 
     async def wait(self) -> None:
         await self.handle.wait(WRITE)
@@ -88,6 +100,7 @@ class TcpSink(ByteSink):
             if failure.errno != errno.ENOTCONN:
                 raise
             number = opened.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or errno.EPIPE
+            self.broke(number)
             raise error(number) from failure
 
     def close(self) -> None:

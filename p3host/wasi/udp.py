@@ -54,16 +54,22 @@ class UdpSocket(Socket):
             self.bind_now(Endpoint(UNSPECIFIED[self.family], 0))
 
     def connect_now(self, remote: Endpoint) -> None:
-        """Connects a socket that is bound."""
+        """Connects a socket that is bound. If it fails, the socket is connected where it was before."""
         check_remote(remote, self.family)
         self.sockets.check("udp_send", remote)
         self.bind_implicitly()
-        if self.remote is not None:
+        before = self.remote
+        if before is not None:
             self.disconnect_now()
         try:
-            self.system_socket.connect(remote.sockaddr())
+            self.connect_system_socket(remote)
         except OSError as failure:
+            if before is not None:
+                self.connect_system_socket(before)
             raise error(errno.EADDRINUSE) if failure.errno == errno.EADDRNOTAVAIL else failure from failure
+
+    def connect_system_socket(self, remote: Endpoint) -> None:
+        self.system_socket.connect(remote.sockaddr())
         self.remote = remote
 
     def disconnect_now(self) -> None:

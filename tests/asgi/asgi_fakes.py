@@ -42,7 +42,8 @@ class Connection:
         unfinished: bool = False,
         **more: Any,
     ) -> None:
-        body = [(b"transfer-encoding", b"chunked")] if pieces or unfinished else []
+        has_length = any(name == b"content-length" for name, _ in headers)
+        body = [(b"transfer-encoding", b"chunked")] if (pieces or unfinished) and not has_length else []
         self.scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},

@@ -14,6 +14,7 @@ from asgi_guests import ANSWERS, answers
 
 from p3host import Component, DecodeError, LinkError, MachineLimits, Trap
 from p3host.asgi import Application, PoolLimits, ResponseAborted
+from p3host.serving.observed import Observed
 from p3host.wasi.http import HttpRequest, HttpResponse
 
 pytestmark = pytest.mark.virtual_time
@@ -117,20 +118,37 @@ async def test_a_response_without_content_ends_with_its_head(method: str, status
             await body.closed.wait()
 
 
-@pytest.mark.parametrize("supported", [True, False])
-async def test_trailers_are_sent_where_the_server_can(supported: bool) -> None:
-    peer = Peer(HttpResponse(body=b"abc", trailers=[("X-Sum", b"6")]))
+async def test_a_response_to_head_is_transmitted() -> None:
+    async with Application(c_http()) as application:
+        client = await Connection("HEAD", "/echo", b"hello").run(application)
+        assert (client.status, client.body, client.complete) == (200, b"", True)
+        assert await last_status(application) == 200
+
+
+@pytest.mark.parametrize(("supported", "announced"), [(True, True), (True, False), (False, True)])
+async def test_trailers_that_are_announced_are_sent_where_the_server_can(supported: bool, announced: bool) -> None:
+    headers = [("Trailer", b"X-Sum")] if announced else []
+    peer = Peer(HttpResponse(headers=headers, body=b"abc", trailers=[("X-Sum", b"6")]))
     extensions = {"http.response.trailers": {}} if supported else {}
     async with forwarding(peer) as application:
         client = await Connection("GET", "/forward", extensions=extensions).run(application)
     assert (client.body, client.complete) == (b"abc", True)
     trailers = {"type": "http.response.trailers", "headers": [(b"x-sum", b"6")]}
-    assert (client.messages[-1] == trailers) is supported
+    assert (client.messages[-1] == trailers) is (supported and announced)
+
+
+async def test_what_can_have_no_trailers_promises_none() -> None:
+    peer = Peer(HttpResponse(headers=[("trailer", b"x-sum")], trailers=[("x-sum", b"6")]))
+    async with forwarding(peer) as application:
+        client = await Connection("HEAD", "/forward", extensions={"http.response.trailers": {}}).run(application)
+    assert client.complete
+    assert "trailers" not in client.messages[0]
 
 
 async def test_a_promise_of_trailers_is_kept_without_any() -> None:
-    async with Application(c_http()) as application:
-        client = await Connection("POST", "/echo", b"a", extensions={"http.response.trailers": {}}).run(application)
+    peer = Peer(HttpResponse(headers=[("trailer", b"x-sum")], body=b"abc"))
+    async with forwarding(peer) as application:
+        client = await Connection("GET", "/forward", extensions={"http.response.trailers": {}}).run(application)
     assert client.complete
     assert client.messages[-1] == {"type": "http.response.trailers", "headers": []}
 
@@ -289,6 +307,42 @@ async def test_a_request_that_takes_too_long_is_cancelled(path: str, after_head:
         assert client.status == (200 if path == "/spin" else 201)  # a guest that computes was killed
 
 
+@pytest.mark.parametrize("announced", [True, False])
+@pytest.mark.parametrize("pieces", [[b"a"] * 11, [bytes(500_000)]], ids=len)
+async def test_a_body_that_is_larger_than_allowed_is_refused(pieces: list[bytes], announced: bool) -> None:
+    headers = [(b"content-length", b"%d" % sum(map(len, pieces)))] if announced else []
+    async with Application(answers(), pool=PoolLimits(request_bytes=10)) as application:
+        client = await Connection("POST", "/wait", *pieces, headers=headers).run(application)
+        assert (client.status, client.complete) == (413, True)
+        client = await Connection("GET", "/count").run(application)
+        assert client.status == (200 if announced else 201)  # the guest has seen what was not announced
+
+
+@pytest.mark.parametrize("size", [0, 9, 10])
+async def test_a_body_that_is_as_large_as_allowed_is_taken(size: int) -> None:
+    headers = [(b"content-length", b"%d" % size)]
+    async with Application(c_http(), pool=PoolLimits(request_bytes=10)) as application:
+        client = await Connection("POST", "/echo", *([b"a"] * size), headers=headers).run(application)
+        assert (client.status, client.body, client.complete) == (200, b"A" * size, True)
+
+
+async def test_a_body_that_becomes_too_large_while_it_is_answered_aborts_the_response() -> None:
+    client = Connection("POST", "/echo", unfinished=True)
+    async with Application(c_http(), pool=PoolLimits(request_bytes=10)) as application:
+
+        async def run() -> None:
+            with pytest.raises(ResponseAborted):
+                await client.run(application)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            client.give(b"0123456789")
+            await client.until(lambda: client.body == b"0123456789")
+            client.give(b"0")
+        assert not client.complete
+        assert (await Connection("POST", "/echo", b"0123456789").run(application)).complete
+
+
 @pytest.mark.parametrize(
     ("headers", "more", "status"),
     [
@@ -300,11 +354,14 @@ async def test_a_request_that_takes_too_long_is_cancelled(path: str, after_head:
         ([], {"raw_path": b"*"}, 400),
     ],
 )
-async def test_a_malformed_request_is_refused(headers: Any, more: Any, status: int) -> None:
+async def test_a_malformed_request_is_refused(
+    headers: Any, more: Any, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     async with Application(answers()) as application:
         client = await Connection("GET", "/count", headers=headers, **more).run(application)
         assert (client.status, client.complete) == (status, True)
         assert (await Connection("GET", "/count").run(application)).status == 200  # the first one that it has seen
+    assert caplog.text == ""  # it is no failure
 
 
 # The application's life
@@ -352,6 +409,44 @@ async def test_an_instance_that_can_not_be_started_fails_the_servers_start() -> 
         await application({"type": "lifespan"}, lifespan.receive, lifespan.send)
     assert [message["type"] for message in lifespan.sent] == ["lifespan.startup.failed"]
     assert "memory" in lifespan.sent[0]["message"]
+
+
+class Unending(Application):
+    async def __aexit__(self, *arguments: Any) -> None:
+        await super().__aexit__(*arguments)
+        raise Trap("an instance can't be ended")
+
+
+def as_it_is(application: Application) -> Any:
+    return application
+
+
+def as_it_is_served(application: Application) -> Any:
+    return Observed(application, lambda: None, log=False, metrics=None)
+
+
+@pytest.mark.parametrize("wrap", [as_it_is, as_it_is_served])
+async def test_instances_that_can_not_be_ended_fail_the_servers_shutdown(wrap: Any) -> None:
+    lifespan = Lifespan()
+    lifespan.over.set()
+    with anyio.fail_after(SECONDS):
+        await wrap(Unending(answers()))({"type": "lifespan"}, lifespan.receive, lifespan.send)
+    assert [message["type"] for message in lifespan.sent] == ["lifespan.startup.complete", "lifespan.shutdown.failed"]
+
+
+@pytest.mark.parametrize("wrap", [as_it_is, as_it_is_served])
+async def test_a_failure_while_the_server_runs_is_none_of_its_start(wrap: Any) -> None:
+    lifespan = Lifespan()
+    application = wrap(Application(answers()))
+
+    async def receive() -> Any:
+        if len(lifespan.to_give) == 1:
+            raise ConnectionError("the server is gone")
+        return await lifespan.receive()
+
+    with anyio.fail_after(SECONDS):
+        await application({"type": "lifespan"}, receive, lifespan.send)
+    assert [message["type"] for message in lifespan.sent] == ["lifespan.startup.complete", "lifespan.shutdown.failed"]
 
 
 async def test_without_a_lifespan_each_request_has_an_instance_of_its_own() -> None:

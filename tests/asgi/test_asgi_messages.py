@@ -9,8 +9,9 @@ import pytest
 from asgi_fakes import Connection
 
 from p3host.asgi import PoolLimits
-from p3host.asgi.messages import BadRequest, has_content, headers_of, request_of, status_of
-from p3host.wasi.http import ErrorCode, HttpResponse
+from p3host.asgi.messages import BadRequest, announces_trailers, headers_of, request_of, status_of
+from p3host.errors import Err
+from p3host.wasi.http import ErrorCode, HttpResponse, RequestRefused
 
 
 class Content:
@@ -46,6 +47,11 @@ def scope(**more: Any) -> dict[str, Any]:
         ({"path": "/apple", "root_path": "/app"}, "/apple"),
         ({"path": "/a", "root_path": "/app"}, "/a"),
         ({"path": "/a b/c", "raw_path": b"/a%20b/c", "root_path": "/a b"}, "/c"),
+        ({"path": "/a b/c d", "raw_path": None, "root_path": "/a b"}, "/c%20d"),
+        ({"path": "/~a/c", "raw_path": b"/%7ea/c", "root_path": "/~a"}, "/c"),
+        ({"path": "/\u00e4", "raw_path": b"/%C3%A4?x", "root_path": "/\u00e4"}, "/"),
+        ({"path": "/app/a", "raw_path": b"/app//a/%2f", "root_path": "/app"}, "//a/%2f"),
+        ({"path": "/a/b/c", "root_path": "/a/b"}, "/c"),
         ({"path": "*", "method": "OPTIONS"}, "*"),
     ],
 )
@@ -58,7 +64,6 @@ def test_the_path_is_that_of_the_client_below_the_mount(given: dict[str, Any], p
     [
         ([(b"host", b"example.com")], ("127.0.0.1", 80), "example.com"),
         ([(b"host", b"example.com:8080")], None, "example.com:8080"),
-        ([(b"host", b"a.test"), (b"host", b"a.test")], None, "a.test"),
         ([], ("127.0.0.1", 80), "127.0.0.1:80"),
         ([], ("::1", 80), "[::1]:80"),
         ([(b"host", b"")], ("127.0.0.1", 80), "127.0.0.1:80"),
@@ -67,15 +72,35 @@ def test_the_path_is_that_of_the_client_below_the_mount(given: dict[str, Any], p
     ],
 )
 def test_the_authority_is_the_host_or_the_server(headers: Any, server: Any, authority: str | None) -> None:
-    assert request_of(scope(headers=headers, server=server), CONTENT).authority == authority
+    assert request_of(scope(http_version="1.0", headers=headers, server=server), CONTENT).authority == authority
+
+
+@pytest.mark.parametrize(
+    ("raw", "authority", "path"),
+    [
+        (b"http://b.test:81/a?x=1", "b.test:81", "/a?x=1"),
+        (b"HTTPS://b.test/", "b.test", "/"),
+        (b"http://b.test", "b.test", "/"),
+        (b"/http://b.test/", "a.test", "/http://b.test/"),
+    ],
+)
+def test_a_target_that_names_a_host_counts_more_than_the_header(raw: bytes, authority: str, path: str) -> None:
+    target = {"raw_path": raw.partition(b"?")[0], "query_string": raw.partition(b"?")[2]}
+    request = request_of(scope(headers=[(b"host", b"a.test")], **target), CONTENT)
+    assert (request.authority, request.path_with_query) == (authority, path)
 
 
 @pytest.mark.parametrize(
     "given",
     [
+        {"raw_path": b"http://user@a.test/"},
+        {"raw_path": b"ftp://a.test/"},
+        {"headers": []},
         {"headers": [(b"host", b"a.test"), (b"host", b"b.test")]},
+        {"headers": [(b"host", b"a.test"), (b"host", b"a.test")]},
         {"headers": [(b"host", b"a.test/b")]},
         {"headers": [(b"host", b"user@a.test")]},
+        {"headers": [(b"host", b"a.test"), (b"content-length", b"3"), (b"transfer-encoding", b"chunked")]},
         {"method": "GE T"},
         {"method": ""},
         {"scheme": "1http"},
@@ -103,7 +128,7 @@ def test_a_malformed_request_is_refused(given: dict[str, Any]) -> None:
     ],
 )
 def test_a_body_is_waited_for_where_there_may_be_one(version: str, headers: Any, has_body: bool) -> None:
-    body = request_of(scope(http_version=version, headers=headers), CONTENT).body
+    body = request_of(scope(http_version=version, headers=[(b"host", b"a.test"), *headers]), CONTENT).body
     assert body is CONTENT if has_body else body == b""
 
 
@@ -121,12 +146,22 @@ def test_a_response_without_content_tells_no_length_of_it(status: int, length: b
     assert headers_of(HttpResponse(status, headers=headers)) == [*expected, (b"x-a", b"1")]
 
 
+def test_the_date_is_the_servers_to_tell() -> None:
+    assert headers_of(HttpResponse(headers=[("Date", b"Thu, 01 Jan 1970 00:00:00 GMT"), ("a", b"1")])) == [(b"a", b"1")]
+
+
 @pytest.mark.parametrize(
-    ("method", "status", "expected"),
-    [("GET", 200, True), ("HEAD", 200, False), ("GET", 204, False), ("POST", 304, False), ("GET", 404, True)],
+    ("headers", "announced"),
+    [
+        ([], False),
+        ([(b"content-type", b"text/plain")], False),
+        ([(b"content-type", b"text/plain"), (b"trailer", b"x-sum")], True),
+        ([(b"content-type", b"application/grpc")], True),
+        ([(b"content-type", b"application/grpc+proto")], True),
+    ],
 )
-def test_content_is_there_but_for_head_204_and_304(method: str, status: int, expected: bool) -> None:
-    assert has_content(method, status) is expected
+def test_trailers_are_announced_unless_they_go_without_saying(headers: Any, announced: bool) -> None:
+    assert announces_trailers(headers) is announced
 
 
 @pytest.mark.parametrize(
@@ -136,7 +171,8 @@ def test_content_is_there_but_for_head_204_and_304(method: str, status: int, exp
         ("HTTP-request-denied", 403),
         ("HTTP-request-body-size", 413),
         ("HTTP-request-header-section-size", 431),
-        ("HTTP-protocol-error", 400),
+        ("HTTP-protocol-error", 502),
+        ("destination-unavailable", 503),
         ("connection-timeout", 504),
         ("connection-refused", 502),
         ("HTTP-response-incomplete", 502),
@@ -144,7 +180,12 @@ def test_content_is_there_but_for_head_204_and_304(method: str, status: int, exp
     ],
 )
 def test_an_error_code_has_its_status(code: str, status: int) -> None:
-    assert status_of(ErrorCode(code)) == status
+    assert status_of(Err(ErrorCode(code))) == status
+
+
+@pytest.mark.parametrize(("code", "status"), [("HTTP-protocol-error", 400), ("HTTP-request-header-section-size", 431)])
+def test_a_request_that_no_guest_was_asked_is_the_clients_fault(code: str, status: int) -> None:
+    assert status_of(RequestRefused(ErrorCode(code))) == status
 
 
 @pytest.mark.parametrize(
@@ -155,6 +196,7 @@ def test_an_error_code_has_its_status(code: str, status: int) -> None:
         {"requests_per_instance": 0},
         {"idle_seconds": -1},
         {"waiting_requests": -1},
+        {"request_bytes": -1},
         {"waiting_seconds": -1},
         {"waiting_seconds": math.nan},
         {"request_seconds": 0},

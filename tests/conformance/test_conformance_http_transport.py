@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from anyio.abc import ByteReceiveStream
-from http_servers import ServedConnection, Server, answering, close_idle, counted, serving
+from http_servers import ServedConnection, Server, answering, counted, serving
 
 from p3host import Component, Http, Instance, Wasi
 from p3host.wasi.http import HttpRequest, handle
@@ -65,7 +65,7 @@ async def test_a_request_is_passed_on_with_its_body_and_trailers(component: Comp
                     assert await response.read_trailers() == [("sum", b"6")]
         assert (b"a", b"b") in server.requests[0].headers
         assert server.connections == 1
-        await close_idle(http)
+        await http.aclose()
 
 
 async def test_bodies_stream_both_ways_through_the_guest(component: Component) -> None:
@@ -84,7 +84,7 @@ async def test_bodies_stream_both_ways_through_the_guest(component: Component) -
                 assert await response.body.receive() == word
             await given.aclose()
             assert await response.read() == b""
-    await close_idle(http)
+    await http.aclose()
 
 
 async def test_a_large_body_goes_through_both_ways_without_being_kept(component: Component) -> None:
@@ -104,7 +104,7 @@ async def test_a_large_body_goes_through_both_ways_without_being_kept(component:
                 assert isinstance(response.body, ByteReceiveStream)
                 async for piece in response.body:
                     received += len(piece)
-        await close_idle(http)
+        await http.aclose()
     assert sent == received == SIZE
     assert most < SIZE / 4  # what the buffers of both connections hold
 
@@ -115,7 +115,7 @@ async def test_only_what_is_granted_is_reached(component: Component, pattern: st
     async with serving(answering(OK)) as server, component.instantiate(wasi=Wasi(http=http)) as instance:
         assert await status(instance, forwarded(server, method="GET")) == expected
         assert len(server.requests) == (expected == 200)
-        await close_idle(http)
+        await http.aclose()
 
 
 async def test_a_server_that_breaks_off_is_told_to_the_guest(component: Component) -> None:

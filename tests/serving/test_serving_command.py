@@ -77,7 +77,8 @@ def test_curl_streams_too() -> None:
 @pytest.mark.parametrize("options", [SERVERS["hypercorn-asyncio"], SERVERS["hypercorn-trio"]])
 def test_http2_is_spoken_where_it_is_asked_for(options: list[str]) -> None:
     with serving(*options) as server, httpx.Client(base_url=server.url, http1=False, http2=True) as client:
-        answers = [client.post("/echo", content=b"hello %d" % number) for number in range(10)]
+        willing = {"te": "trailers"}  # as browsers are, whether there are any or not
+        answers = [client.post("/echo", content=b"hello %d" % number, headers=willing) for number in range(10)]
         assert [answer.content for answer in answers] == [b"HELLO %d" % number for number in range(10)]
         assert {answer.http_version for answer in answers} == {"HTTP/2"}
 
@@ -152,6 +153,15 @@ def test_beyond_its_limits_requests_are_refused(options: list[str], answers: Pat
         receive_until(connection, b"\r\n\r\n")
         refused = httpx.get(f"{server.url}/count")
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "10")
+
+
+@parametrize_servers
+def test_a_body_that_is_too_large_is_refused(options: list[str], answers: Path) -> None:
+    with serving(*options, "--request-bytes", "10", component=answers) as server:
+        for header, body in ("Content-Length: 11", b""), ("Transfer-Encoding: chunked", b"b\r\n01234567890"):
+            with connect(server) as connection:
+                connection.sendall(request_bytes("POST", "/wait", header) + body)
+                assert receive_until(connection, b"\n").startswith(b"HTTP/1.1 413 ")
 
 
 @parametrize_servers

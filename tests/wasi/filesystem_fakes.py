@@ -10,8 +10,10 @@ from typing import Any
 import wasi_fakes
 from wasi_fakes import outcome as outcome
 
+from p3host.wasi.background import Background, LateBackground
 from p3host.wasi.filesystem import Directory, Filesystem
 from p3host.wasi.filesystem_types import DescriptorFlags, OpenFlags, PathFlags
+from p3host.wasi.p2 import filesystem as p2
 
 NOFOLLOW = PathFlags(0)
 FOLLOW = PathFlags.SYMLINK_FOLLOW
@@ -46,15 +48,26 @@ def populate(root: Path) -> None:
         (root / name).symlink_to(target)
 
 
-async def open_root(version: ModuleType, root: Path, *, writable: bool = True, **limits: int) -> Any:
+async def open_root(
+    version: ModuleType, root: Path, background: Background | None = None, *, writable: bool = True, **limits: int
+) -> Any:
     """The descriptor of the one granted directory, of `wasi/p2` or `wasi/p3`."""
-    [(root_descriptor, _)] = await open_all(version, [Directory(root, "/", writable)], **limits)
+    [(root_descriptor, _)] = await open_all(version, [Directory(root, "/", writable)], background, **limits)
     return root_descriptor
 
 
-async def open_all(version: ModuleType, directories: Iterable[Directory], **limits: int) -> Any:
-    provider = version.interfaces(Filesystem(list(directories), **limits))["wasi:filesystem/preopens"]
-    return await wasi_fakes.finish(provider.get_directories())
+async def open_all(
+    version: ModuleType, directories: Iterable[Directory], background: Background | None = None, **limits: int
+) -> Any:
+    return await wasi_fakes.finish(preopens(version, directories, background, **limits).get_directories())
+
+
+def preopens(
+    version: ModuleType, directories: Iterable[Directory], background: Background | None = None, **limits: int
+) -> Any:
+    arguments = [background or LateBackground()] if version is p2 else []
+    provided = version.interfaces(Filesystem(list(directories), **limits), *arguments)
+    return provided["wasi:filesystem/preopens"]
 
 
 async def open_path(

@@ -11,7 +11,8 @@ import anyio.lowlevel
 import pytest
 from wasi_fakes import GuestStream
 
-from p3host.errors import Err, StreamDropped
+from p3host.errors import Err, P3HostError, StreamDropped
+from p3host.values import Ok
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse
 from p3host.wasi.http_fields import Fields
 from p3host.wasi.http_heads import Case
@@ -31,12 +32,21 @@ class GuestFuture:
         self.value: Any = None
         self.closed = False
         self.taken = False
+        self.then: Callable[[Ok | P3HostError], None] | None = None
 
     def resolve(self, value: Any = None) -> GuestFuture:
         """An `Err` is the error case."""
         self.value = value
         self.resolved.set()
+        if self.then is not None and not self.closed:
+            self.taken = self.closed = True
+            self.then(value if isinstance(value, P3HostError) else Ok(value))
         return self
+
+    def watch(self, then: Callable[[Ok | P3HostError], None]) -> None:
+        self.then = then
+        if self.resolved.is_set():
+            self.resolve(self.value)
 
     def __await__(self) -> Generator[Any, Any, Any]:
         yield from self.resolved.wait().__await__()
@@ -188,7 +198,7 @@ async def failure(awaitable: Awaitable[Any]) -> object:
 async def received(response: HttpResponse, method: str = "get", options: Any = None) -> Response:
     """The resource for a response that came for a request without a body."""
     request, sent = guest_request(method=method, options=options)
-    sent.close()
+    sent.on_dropped()
     return await send(request, lambda request: response)
 
 

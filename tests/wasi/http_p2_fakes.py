@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 import anyio
 import anyio.abc
 import anyio.lowlevel
 import pytest
+from wasi_fakes import TaskGroupBackground as TaskGroupBackground
 from wasi_fakes import finish
+from wasi_fakes import running as running
 
 from p3host.errors import Err, Trap
 from p3host.values import Ok
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse
+from p3host.wasi.http_fields import Allowance
 from p3host.wasi.http_heads import Case
 from p3host.wasi.p2.http import (
     FutureIncomingResponse,
@@ -25,29 +27,11 @@ from p3host.wasi.p2.http import (
     OutgoingResponse,
     ResponseOutparam,
 )
-from p3host.wasi.p2.http_bodies import IncomingBody
+from p3host.wasi.p2.http_bodies import BodyError, IncomingBody
 from p3host.wasi.p2.http_fields import Fields
+from p3host.wasi.p2.io import LastOperationFailed
 
 TERMINATED = ErrorCode("connection-terminated")
-
-
-class TaskGroupBackground:
-    """An instance, as far as it runs tasks."""
-
-    def __init__(self, tasks: anyio.abc.TaskGroup) -> None:
-        self.tasks = tasks
-
-    def start_task(self, name: str, run: Callable[[], Awaitable[None]]) -> Any:
-        return self.tasks.start_soon(run, name=name)
-
-
-@asynccontextmanager
-async def running() -> AsyncIterator[TaskGroupBackground]:
-    with anyio.fail_after(20):
-        async with anyio.create_task_group() as tasks:
-            yield TaskGroupBackground(tasks)
-            await anyio.wait_all_tasks_blocked()
-            tasks.cancel_scope.cancel()
 
 
 def fields(*entries: tuple[str, bytes]) -> Fields:
@@ -61,6 +45,10 @@ def outgoing_request(*headers: tuple[str, bytes], method: str = "post") -> Outgo
     request.set_scheme(Case("HTTP"))
     request.set_authority("example.com")
     return request
+
+
+def incoming_request(request: HttpRequest, background: TaskGroupBackground) -> IncomingRequest:
+    return IncomingRequest(request, background, Allowance())
 
 
 async def incoming_response(background: TaskGroupBackground, response: HttpResponse) -> IncomingResponse:
@@ -117,6 +105,14 @@ async def read_all(body: IncomingBody) -> tuple[bytes, object]:
         return data, error.value
     finally:
         stream.close()
+
+
+def code_of(failure: object) -> ErrorCode:
+    """The code of a stream's `last-operation-failed`."""
+    assert isinstance(failure, LastOperationFailed)
+    cause = failure.value.cause
+    assert isinstance(cause, BodyError)
+    return cause.code
 
 
 async def trailers_of(body: IncomingBody) -> Any:

@@ -7,11 +7,13 @@ import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
-from wasi_fakes import GuestStream, ScriptedSink, ScriptedSource, finish
+from wasi_fakes import GuestStream, ScriptedSink, ScriptedSource, finish, running
 
 from p3host.errors import Err, Exit
 from p3host.values import Ok
@@ -19,10 +21,12 @@ from p3host.wasi import Wasi
 from p3host.wasi.byte_streams import PIECE
 from p3host.wasi.command import Environment, Terminals
 from p3host.wasi.command import Exit as ExitInterface
-from p3host.wasi.p2.io import InputStream
+from p3host.wasi.p2.io import InputStream, Pollable, poll
 from p3host.wasi.p3.cli import Output, Stdin
 
 pytestmark = pytest.mark.anyio
+
+READY = Pollable(lambda: True, anyio.lowlevel.checkpoint)
 
 
 def test_environment_gives_what_was_granted() -> None:
@@ -178,6 +182,19 @@ async def test_both_versions_share_the_streams_of_an_instantiation() -> None:
         assert await finish(output.blocking_write_and_flush(b"two")) is None
         output.close()
         assert file.getvalue() == b"threetwo"
+
+
+@pytest.mark.parametrize("ask", [lambda stdin: stdin.read(9), lambda stdin: poll([stdin.subscribe(), READY])])
+async def test_what_is_sent_to_stdin_comes_to_who_never_waits_for_it(ask: Callable[[InputStream], Any]) -> None:
+    send, receive = anyio.create_memory_object_stream[bytes](1)
+    async with running() as background, send, receive:
+        interfaces: Any = Wasi(stdin=receive).interfaces(None, background)
+        stdin: InputStream = interfaces["wasi:cli/stdin@0.2"].get_stdin()
+        for _ in range(2):
+            assert ask(stdin) in (b"", [1])
+        await send.send(b"hello")
+        await anyio.wait_all_tasks_blocked()
+        assert ask(stdin) in (b"hello", [0, 1])
 
 
 PENDING_READ = """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import time
 
 import anyio
@@ -35,6 +37,39 @@ async def test_the_loop_clock_goes_forward() -> None:
     assert marks == sorted(marks)
     assert 0 < marks[0] < marks[-1] + 1 < 2**64
     assert clock.resolution > 0
+
+
+@pytest.mark.parametrize("use_uvloop", [False, True])
+def test_a_tick_of_the_loop_clock_is_as_short_as_it_says(use_uvloop: bool) -> None:
+    if use_uvloop:
+        pytest.importorskip("uvloop")
+
+    async def main() -> None:
+        clock = LoopClock()
+        marks = {clock.now()}
+        while len(marks) < 50:
+            marks.add(clock.now())
+        times = sorted(marks)
+        assert min(later - sooner for sooner, later in itertools.pairwise(times)) < MILLISECOND
+        assert abs(times[0] - anyio.current_time() * 1e9) < 3600 * 10**9
+
+    anyio.run(main, backend_options={"use_uvloop": use_uvloop})
+
+
+class FixedLoop(asyncio.SelectorEventLoop):
+    def time(self) -> float:
+        return 42.5
+
+
+def test_an_asyncio_loop_with_a_clock_of_its_own_sets_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def now() -> int:
+        return LoopClock().now()
+
+    with asyncio.Runner(loop_factory=FixedLoop) as runner:
+        assert runner.run(now()) == 42_500_000_000
+    with asyncio.Runner() as runner:
+        monkeypatch.setattr(runner.get_loop(), "time", lambda: 1.25)
+        assert runner.run(now()) == 1_250_000_000
 
 
 @pytest.mark.parametrize("nanoseconds", [1, 1000, MILLISECOND, 15 * MILLISECOND])

@@ -33,12 +33,13 @@ from filesystem_fakes import (
     open_root,
     outcome,
     populate,
+    preopens,
 )
 from wasi_fakes import finish
 
 from p3host.errors import Err, LinkError
 from p3host.wasi import filesystem
-from p3host.wasi.filesystem import Directory, Filesystem
+from p3host.wasi.filesystem import Directory
 from p3host.wasi.filesystem_types import ERROR_LABELS, DescriptorFlags
 from p3host.wasi.p2 import filesystem as p2
 from p3host.wasi.p3 import filesystem as p3
@@ -110,13 +111,15 @@ async def test_preopens_have_their_guest_paths_and_rights(version: ModuleType, r
 
 
 async def test_preopens_are_opened_anew_for_each_call(version: ModuleType, root: Path) -> None:
-    provider = version.interfaces(Filesystem([Directory(root, "/")]))["wasi:filesystem/preopens"]
+    provider = preopens(version, [Directory(root, "/")])
     [(first, _)], [(second, _)] = await finish(provider.get_directories()), await finish(provider.get_directories())
     first.close()
     assert await finish(second.stat())
 
 
-@pytest.mark.parametrize(("name", "guest_path"), [("missing", "/"), ("a.txt", "/"), ("dir", ""), ("dir", "a\0b")])
+@pytest.mark.parametrize(
+    ("name", "guest_path"), [("missing", "/"), ("a.txt", "/"), ("dir", ""), ("dir", "a\0b"), ("dir", "\udcff")]
+)
 def test_a_grant_that_cannot_work_is_a_link_error(root: Path, name: str, guest_path: str) -> None:
     with pytest.raises(LinkError, match=re.escape(str(root / name))):
         Directory(root / name, guest_path)
@@ -707,7 +710,40 @@ async def test_what_a_server_keeps_is_never_asked_for_on_the_loop(
     assert not is_prompt(d.open_at, FOLLOW, "dir/b.txt", NO_OPEN_FLAGS, READ)
 
 
+async def test_the_other_object_is_asked_for_on_no_loop_either(version: ModuleType, root: Path) -> None:
+    d = await open_root(version, root)
+    here, there = await open_path(d, "a.txt"), await open_path(d, "a.txt")
+    here.handle.local, there.handle.local = True, False
+    for one, other in (here, there), (there, here):
+        assert not is_prompt(one.is_same_object, other)
+        assert await finish(one.is_same_object(other))
+
+
 # Errors
+
+
+class HiddenEntry:
+    """A device, say, in a directory that may be listed and not entered."""
+
+    name = "hidden"
+
+    def is_symlink(self) -> bool:
+        return False
+
+    def is_dir(self, *, follow_symlinks: bool) -> bool:
+        return False
+
+    def is_file(self, *, follow_symlinks: bool) -> bool:
+        return False
+
+    def stat(self, *, follow_symlinks: bool) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "permission denied")
+
+
+def test_an_entry_may_be_of_a_type_that_nobody_may_know(version: ModuleType) -> None:
+    entry: Any = HiddenEntry()
+    found = version.Descriptor.descriptor_type(filesystem.entry_type(entry))
+    assert found == ("unknown" if version is p2 else p3.Other())
 
 
 @pytest.mark.parametrize("number", [*errno.errorcode, 0, 100_000])

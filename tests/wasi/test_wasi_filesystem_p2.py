@@ -10,10 +10,11 @@ from typing import Any
 import anyio
 import pytest
 from filesystem_fakes import CREATE, READ, WRITE, open_path, open_root, outcome
-from wasi_fakes import finish
+from wasi_fakes import finish, running
 
 from p3host.errors import Err
 from p3host.wasi import filesystem
+from p3host.wasi.background import LateBackground
 from p3host.wasi.filesystem import Filesystem
 from p3host.wasi.p2 import filesystem as p2
 from p3host.wasi.p2.io import Error, LastOperationFailed
@@ -109,7 +110,13 @@ async def test_a_long_file_is_read_in_pieces(tmp_path: Path, cached: bool) -> No
 
 
 async def test_a_cold_stream_is_not_ready_until_waited_for(tmp_path: Path, cached: bool) -> None:
-    stream = (await open_file(tmp_path, b"hello")).read_via_stream(0)
+    (tmp_path / "file").write_bytes(b"hello")
+    async with running() as background:
+        await check_cold_stream(await open_path(await open_root(p2, tmp_path, background), "file"), cached)
+
+
+async def check_cold_stream(file: Any, cached: bool) -> None:
+    stream = file.read_via_stream(0)
     pollable = stream.subscribe()
     assert pollable.ready() is cached
     if not cached:
@@ -119,6 +126,19 @@ async def test_a_cold_stream_is_not_ready_until_waited_for(tmp_path: Path, cache
             tasks.start_soon(finish, stream.subscribe().block())
         assert pollable.ready()
     assert stream.read(2) + await finish(stream.blocking_read(5)) == b"hello"
+
+
+async def test_a_cold_stream_comes_to_who_never_waits_for_it(tmp_path: Path, cached: bool) -> None:
+    (tmp_path / "file").write_bytes(b"hello")
+    async with running() as background:
+        stream = (await open_path(await open_root(p2, tmp_path, background), "file")).read_via_stream(0)
+        data = b""
+        for _ in range(5000):
+            if data := stream.read(9):
+                break
+            await anyio.sleep(0.001)
+        assert data == b"hello"
+        stream.close()
 
 
 async def test_streams_of_one_file_do_not_interfere(tmp_path: Path, cached: bool) -> None:
@@ -136,12 +156,12 @@ async def test_a_failing_read_tells_its_error_code(tmp_path: Path, cached: bool,
         await finish(stream.blocking_read(1))
     failure = caught.value.value
     assert isinstance(failure, LastOperationFailed)
-    assert p2.Types().filesystem_error_code(failure.value) == "bad-descriptor"
+    assert p2.Types.filesystem_error_code(failure.value) == "bad-descriptor"
     assert await outcome(stream.blocking_read, 1) == "closed"
 
 
 def test_other_errors_have_no_error_code() -> None:
-    assert p2.Types().filesystem_error_code(Error(OSError("odd"))) is None
+    assert p2.Types.filesystem_error_code(Error(OSError("odd"))) is None
 
 
 async def test_an_offset_past_all_files_fails_the_stream(tmp_path: Path, cached: bool) -> None:
@@ -172,7 +192,7 @@ async def test_a_failing_write_tells_its_error_code(tmp_path: Path) -> None:
     stream = (await open_file(tmp_path)).write_via_stream(1 << 63)
     with pytest.raises(Err) as caught:
         await finish(stream.blocking_write_and_flush(b"x"))
-    assert p2.Types().filesystem_error_code(caught.value.value.value) == "invalid"
+    assert p2.Types.filesystem_error_code(caught.value.value.value) == "invalid"
 
 
 async def test_streams_outlive_their_descriptor(tmp_path: Path, cached: bool) -> None:
@@ -238,7 +258,7 @@ async def test_times_before_1970_are_none(tmp_path: Path) -> None:
 
 
 def test_the_provider_has_every_name_of_the_interface() -> None:
-    types = p2.interfaces(Filesystem())["wasi:filesystem/types"]
+    types = p2.interfaces(Filesystem(), LateBackground())["wasi:filesystem/types"]
     names = """read_via_stream write_via_stream append_via_stream advise sync_data get_flags get_type set_size set_times
         read write read_directory sync create_directory_at stat stat_at set_times_at link_at open_at readlink_at
         remove_directory_at rename_at symlink_at unlink_file_at is_same_object metadata_hash metadata_hash_at close"""

@@ -196,10 +196,16 @@ async def test_read_directory_of_a_file_fails(tmp_path: Path) -> None:
     assert [entry async for entry in stream] == []
 
 
-async def test_a_name_that_is_no_text_ends_the_listing(tmp_path: Path) -> None:
-    os.close(os.open(os.fsencode(tmp_path) + b"/\xff", os.O_CREAT))
+@pytest.mark.parametrize("at_once", [1, 3, 256])
+async def test_a_name_that_is_no_text_fails_the_listing_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(filesystem, "ENTRIES_AT_ONCE", at_once)
+    for name in b"\xff", b"\xc3", *(b"%d" % number for number in range(10)):
+        os.close(os.open(os.fsencode(tmp_path) + b"/" + name, os.O_CREAT))
     stream, future = (await open_root(p3, tmp_path)).read_directory()
-    assert [entry async for entry in stream] == []
+    names = [entry.name async for part in stream for entry in part]
+    assert sorted(names) == sorted(str(number) for number in range(10))
     assert await outcome(lambda: future) == "illegal-byte-sequence"
 
 

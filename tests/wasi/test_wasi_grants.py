@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from p3host.errors import Err
+from p3host.errors import Err, LinkError
 from p3host.values import class_name, python_name
 from p3host.wasi import Wasi
 from p3host.wasi.p2.io import Error
@@ -174,11 +174,20 @@ def test_there_is_a_network_that_allows_nothing() -> None:
         ({"stdout": "text"}, "stdout and stderr must be"),
         ({"network": "*"}, "network must be a Network, not '*'"),
         ({"stderr": 2}, "stdout and stderr must be"),
+        ({"initial_directory": b"/"}, "initial_directory must consist of strings, not b'/'"),
+        ({"directories": ["/tmp"]}, "directories must consist of Directory, not '/tmp'"),
     ],
 )
 def test_grants_of_the_wrong_kind_are_refused(grants: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         Wasi(**grants)
+
+
+def test_strings_that_no_component_can_get_are_refused() -> None:
+    with pytest.raises(LinkError) as raised:
+        Wasi(args=["prog", "\udcff"], env={"A": "\ud800", "B": "\U0010ffff"}, initial_directory="/\udfff")
+    assert [problem.partition(" ")[0] for problem in raised.value.problems] == ["args", "env", "initial_directory"]
+    assert "'\\udcff', which is not UTF-8" in raised.value.problems[0]
 
 
 def test_each_instantiation_reads_stdin_from_its_start() -> None:

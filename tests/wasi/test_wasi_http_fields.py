@@ -181,6 +181,22 @@ def test_received_fields_are_immutable_and_say_nothing_of_the_connection() -> No
     assert refused(fields.append, "b", b"") == "immutable"
 
 
+def test_received_fields_are_without_those_that_the_connection_names() -> None:
+    entries = [
+        ("TE", b"trailers"),
+        ("connection", b"close, te"),
+        ("A", b"1"),
+        ("Connection", b"\tX-B ,"),
+        ("x-b", b"2"),
+    ]
+    assert Fields.received(entries, "internal-error").copy_all() == [("A", b"1")]
+
+
+def test_what_is_needed_before_the_content_is_no_trailer() -> None:
+    fields = of(("X-Sum", b" 1 "), ("Content-Length", b"5"), ("content-type", b"a/b"), ("authorization", b"x"))
+    assert fields.sent_as_trailers() == [("X-Sum", b"1")]
+
+
 @pytest.mark.parametrize("entry", [("a b", b""), ("", b""), ("a", b"1\r\nb: 2"), ("a", b"\0")])
 def test_received_fields_that_are_malformed_are_an_error_of_the_protocol(entry: tuple[str, bytes]) -> None:
     assert refused(Fields.received, [entry], "internal-error").tag == "HTTP-protocol-error"  # type: ignore[attr-defined]
@@ -327,13 +343,28 @@ def test_targets_stay_with_the_authority(method: str, path: str | None, target: 
 
 
 @pytest.mark.parametrize(
-    ("values", "length"), [([], None), ([b"0"], 0), ([b" 12\t"], 12), ([b"5", b"5"], 5), ([b"0" * 19 + b"1"], 1)]
+    ("values", "length"),
+    [([], None), ([b"0"], 0), ([b" 12\t"], 12), ([b"0" * 19 + b"1"], 1), ([b"18446744073709551615"], 2**64 - 1)],
 )
 def test_content_length(values: list[bytes], length: int | None) -> None:
     assert content_length([("Content-Length", value) for value in values]) == length
 
 
-@pytest.mark.parametrize("values", [[b""], [b"-1"], [b"+1"], [b"1_0"], [b"5", b"6"], [b"5, 5"], [b"1" * 21], [b"\xb2"]])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [b""],
+        [b"-1"],
+        [b"+1"],
+        [b"1_0"],
+        [b"5", b"6"],
+        [b"5", b"5"],
+        [b"18446744073709551616"],
+        [b"5, 5"],
+        [b"1" * 21],
+        [b"\xb2"],
+    ],
+)
 def test_what_is_no_content_length(values: list[bytes]) -> None:
     with pytest.raises(ValueError, match=r"content-length|too many values"):
         content_length([("content-length", value) for value in values])

@@ -22,9 +22,10 @@ from p3host.wasi.http import (
     HttpRequest,
     HttpResponse,
     HttpTimeouts,
+    RequestRefused,
     handle,
 )
-from p3host.wasi.http_fields import MAX_FIELDS, MAX_HELD, Allowance
+from p3host.wasi.http_fields import MAX_BYTES, MAX_FIELDS, MAX_HELD, Allowance
 from p3host.wasi.http_heads import Case, RequestOptions
 from p3host.wasi.http_messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES, error_code
 from p3host.wasi.p3.http import Client, Request, Response
@@ -36,13 +37,13 @@ UNSENT = "internal-error"
 
 def empty_request() -> Request:
     request, sent = Request.new(fields(), None, resolved(), None)
-    sent.close()
+    sent.on_dropped()
     return request
 
 
 def empty_response() -> Response:
     response, sent = Response.new(fields(), None, resolved())
-    sent.close()
+    sent.on_dropped()
     return response
 
 
@@ -139,7 +140,7 @@ async def test_the_memory_of_an_instances_requests_is_limited() -> None:
 
     def make() -> Request:
         request, sent = limited.new(fields(), None, resolved(), None)
-        sent.close()
+        sent.on_dropped()
         return request
 
     first, second = make(), make()
@@ -153,14 +154,30 @@ async def test_the_memory_of_an_instances_requests_is_limited() -> None:
     first.set_scheme(Case("other", "s" * 17))
 
 
-async def test_a_request_from_outside_brings_its_own_allowance() -> None:
-    request = Request.received(HttpRequest(headers=[("a", b"1")]))
-    left = request.allowance.left
-    assert left < MAX_HELD
-    request.set_authority("example.com")
-    copy = request.get_headers().clone()
-    assert request.allowance.left < left - len("example.com") - len("a1")
-    assert copy.allowance is request.allowance
+async def test_requests_to_one_handler_share_an_allowance() -> None:
+    """So a guest that keeps what it gets with each of them can't have more and more."""
+    kept: list[Any] = []
+
+    def answer(request: Request) -> Response:
+        headers = request.get_headers().clone()
+        headers.append("b", bytes(MAX_BYTES // 2).replace(b"\0", b"b"))
+        kept.append(headers)
+        return empty_response()
+
+    handler, other = Handler(answer), Handler(answer)
+    for _ in range(10):
+        async with handle(handler, HttpRequest(headers=[("a", b"1")])):
+            pass
+    left = kept[0].allowance.left
+    assert left < MAX_HELD - 10 * MAX_BYTES // 2
+    async with handle(other, HttpRequest(headers=[("a", b"1")])):
+        pass
+    assert kept[-1].allowance.left > left
+    kept[0].allowance.left = 0
+    with pytest.raises(Err) as raised:
+        async with handle(handler, HttpRequest(headers=[("a", b"1")])):
+            pass
+    assert raised.value.value == ErrorCode("HTTP-request-header-section-size", 2)
 
 
 OPTIONS = ["connect_timeout", "first_byte_timeout", "between_bytes_timeout"]
@@ -174,7 +191,7 @@ async def test_options_are_mutable_until_they_belong_to_a_request(name: str) -> 
     change(5)
     assert [getattr(options, f"get_{other}")() for other in OPTIONS if other != name] == [None, None]
     request, sent = Request.new(fields(), None, resolved(), options)
-    sent.close()
+    sent.on_dropped()
     assert request.get_options() is options
     assert refused(change, 6) == "immutable"
     assert get() == 5
@@ -197,7 +214,7 @@ async def test_status_codes() -> None:
 @pytest.mark.parametrize("make", [guest_request, guest_response])
 async def test_headers_of_a_message_are_immutable(make: Any) -> None:
     message, sent = make(("a", b"1"))
-    sent.close()
+    sent.on_dropped()
     assert message.get_headers().copy_all() == [("a", b"1")]
     assert refused(message.get_headers().append, "a", b"2") == "immutable"
 
@@ -271,7 +288,7 @@ async def test_a_mistake_of_a_transports_is_no_error_of_the_guests() -> None:
     request, sent = guest_request()
     with pytest.raises(ZeroDivisionError):
         await send_to(Peer(lambda request: 1 / 0), request)
-    sent.close()
+    sent.on_dropped()
 
 
 # The client
@@ -303,7 +320,7 @@ async def test_a_request_is_handed_over_in_plain_python() -> None:
     assert got.timeouts == HttpTimeouts(1.5, None, 10**9)
     assert response.get_status_code() == 204
     assert response.get_headers().copy_all() == [("Server", b"s")]
-    sent.close()
+    sent.on_dropped()
     await response.body.aclose()
 
 
@@ -313,7 +330,7 @@ async def test_https_is_the_default_scheme() -> None:
     request.set_scheme(None)
     await send_to(peer, request)
     assert peer.requests[0].scheme == "https"
-    sent.close()
+    sent.on_dropped()
 
 
 INVALID = "HTTP-request-URI-invalid"
@@ -405,7 +422,7 @@ async def test_a_handler_must_return_a_response_of_wasi_http() -> None:
     [([("a b", b"")], "HTTP-protocol-error"), ([("a", b"")] * (MAX_FIELDS + 1), "HTTP-request-header-section-size")],
 )
 async def test_a_malformed_request_never_reaches_the_component(headers: Any, code: str) -> None:
-    with pytest.raises(Err) as raised:
+    with pytest.raises(RequestRefused) as raised:
         async with handle(Handler(lambda request: pytest.fail("it was called")), HttpRequest(headers=headers)):
             pass
     assert raised.value.value.tag == code

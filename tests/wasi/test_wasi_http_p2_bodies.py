@@ -10,7 +10,9 @@ from http_fakes import BROKEN, PlainBody, soon
 from http_p2_fakes import (
     TERMINATED,
     TaskGroupBackground,
+    code_of,
     fields,
+    incoming_request,
     outgoing_request,
     read_all,
     refused,
@@ -25,23 +27,14 @@ from p3host.values import Ok
 from p3host.wasi.http import ErrorCode, HttpRequest
 from p3host.wasi.http_bodies import PlainReader
 from p3host.wasi.http_fields import MAX_FIELDS
-from p3host.wasi.p2.http import IncomingRequest
-from p3host.wasi.p2.http_bodies import CAPACITY, DROPPED, BodyError, IncomingBody, OutgoingBody, WrittenBody
-from p3host.wasi.p2.io import LastOperationFailed, poll
+from p3host.wasi.p2.http_bodies import CAPACITY, DROPPED, IncomingBody, OutgoingBody, WrittenBody
+from p3host.wasi.p2.io import poll
 
 pytestmark = pytest.mark.anyio
 
 
-def code_of(failure: object) -> ErrorCode:
-    """The code of a stream's `last-operation-failed`."""
-    assert isinstance(failure, LastOperationFailed)
-    cause = failure.value.cause
-    assert isinstance(cause, BodyError)
-    return cause.code
-
-
 def request_body(background: TaskGroupBackground, content: Any, *headers: Any, trailers: Any = None) -> IncomingBody:
-    return IncomingRequest(HttpRequest(body=content, headers=headers, trailers=trailers), background).consume()
+    return incoming_request(HttpRequest(body=content, headers=headers, trailers=trailers), background).consume()
 
 
 # Bodies that come
@@ -160,7 +153,9 @@ async def test_trailers_that_fail_are_told(trailers: Any, code: ErrorCode) -> No
 async def test_a_message_that_is_dropped_ends_its_body() -> None:
     async with running() as background:
         contents = [PlainBody(b"abc", None) for _ in range(5)]
-        unread, unused, read, cut, finished = (IncomingRequest(HttpRequest(body=body), background) for body in contents)
+        unread, unused, read, cut, finished = (
+            incoming_request(HttpRequest(body=body), background) for body in contents
+        )
         unread.close()
         unused.consume().close()
         body = read.consume()

@@ -8,17 +8,16 @@ from typing import Any
 
 import anyio
 import pytest
-from http_p2_fakes import Peer, fields, incoming_response, outgoing_request, refused, running, trapped
+from http_p2_fakes import Peer, fields, incoming_request, incoming_response, outgoing_request, refused, running, trapped
 
 from p3host.errors import Err
 from p3host.values import Ok
 from p3host.wasi import Wasi
-from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse
+from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse, RequestRefused
 from p3host.wasi.http_fields import MAX_FIELDS, Allowance
 from p3host.wasi.http_heads import Case
 from p3host.wasi.http_syntax import FORBIDDEN
 from p3host.wasi.p2.http import (
-    IncomingRequest,
     OutgoingRequest,
     OutgoingResponse,
     RequestOptions,
@@ -121,7 +120,7 @@ async def test_a_message_that_is_given_away_has_no_children() -> None:
 async def test_received_messages_have_to_outlive_their_headers_but_not_their_bodies() -> None:
     async with running() as background:
         for message in (
-            IncomingRequest(HttpRequest(headers=[("a", b"1")]), background),
+            incoming_request(HttpRequest(headers=[("a", b"1")]), background),
             await incoming_response(background, HttpResponse(headers=[("a", b"1")])),
         ):
             headers = message.headers()
@@ -136,7 +135,7 @@ async def test_received_messages_have_to_outlive_their_headers_but_not_their_bod
 
 async def test_a_body_has_to_outlive_its_stream() -> None:
     async with running() as background:
-        incoming = IncomingRequest(HttpRequest(), background).consume()
+        incoming = incoming_request(HttpRequest(), background).consume()
         stream = incoming.stream()
         assert "the incoming-body" in trapped(incoming.close)
         assert "the incoming-body" in trapped(IncomingBody.finish, incoming)
@@ -155,7 +154,7 @@ async def test_a_body_has_to_outlive_its_stream() -> None:
 
 async def test_a_future_has_to_outlive_its_trailers() -> None:
     async with running() as background:
-        request = IncomingRequest(HttpRequest(trailers=[("a", b"1")]), background)
+        request = incoming_request(HttpRequest(trailers=[("a", b"1")]), background)
         future = IncomingBody.finish(request.consume())
         assert future.get() is None
         await anyio.wait_all_tasks_blocked()
@@ -174,7 +173,7 @@ async def test_a_future_has_to_outlive_its_trailers() -> None:
 
 async def test_bodies_and_streams_can_be_had_once() -> None:
     async with running() as background:
-        for message in IncomingRequest(HttpRequest(), background), await incoming_response(background, HttpResponse()):
+        for message in incoming_request(HttpRequest(), background), await incoming_response(background, HttpResponse()):
             body = message.consume()
             assert refused(message.consume) is None
             body.stream()
@@ -217,7 +216,7 @@ async def test_a_received_request_tells_what_came() -> None:
         headers=[("A", b"1"), ("Host", b"example.com"), ("connection", b"close")],
     )
     async with running() as background:
-        request = IncomingRequest(given, background)
+        request = incoming_request(given, background)
     assert (request.method(), request.scheme()) == (Case("put"), Case("HTTPS"))
     assert (request.authority(), request.path_with_query()) == ("example.com", "/a?b")
     assert request.headers().entries() == [("A", b"1")]
@@ -233,7 +232,9 @@ async def test_a_received_request_tells_what_came() -> None:
 )
 async def test_a_request_from_outside_that_is_malformed_is_refused(headers: Any, code: ErrorCode) -> None:
     async with running() as background:
-        assert refused(IncomingRequest, HttpRequest(headers=headers), background) == code
+        with pytest.raises(RequestRefused) as raised:
+            incoming_request(HttpRequest(headers=headers), background)
+    assert raised.value.value == code
 
 
 async def test_a_status_has_three_digits() -> None:

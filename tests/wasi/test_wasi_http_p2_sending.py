@@ -11,6 +11,7 @@ from http_fakes import PlainBody, echo, ignore
 from http_p2_fakes import (
     TERMINATED,
     answer_of,
+    code_of,
     failure_of,
     fields,
     incoming_response,
@@ -253,6 +254,21 @@ async def test_a_time_out_of_the_response_is_told() -> None:
     async with running() as background:
         future = send(background, outgoing_request(), peer, options)
         assert await failure_of(future) == ErrorCode("connection-read-timeout")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "option", "data"), [([None], "first_byte", b""), ([b"abc", None], "between_bytes", b"abc")]
+)
+async def test_a_time_out_of_the_responses_body_is_told(pieces: Any, option: str, data: bytes) -> None:
+    options = RequestOptions()
+    getattr(options, f"set_{option}_timeout")(1_000_000)
+    async with running() as background:
+        future = send(background, outgoing_request(), lambda request: HttpResponse(body=PlainBody(*pieces)), options)
+        body = (await answer_of(future)).consume()
+        got, failure = await read_all(body)
+        assert (got, code_of(failure)) == (data, ErrorCode("connection-read-timeout"))
+        outcome, _ = await trailers_of(body)
+        assert outcome == Err(ErrorCode("connection-read-timeout"))
 
 
 async def test_a_transport_reads_the_body_as_a_byte_stream() -> None:

@@ -256,6 +256,34 @@ async def test_a_response_without_content_may_announce_a_length(method: str, sta
         assert await response.read() == b""
 
 
+@pytest.mark.parametrize(("method", "status"), [("HEAD", 200), ("GET", 204), ("GET", 304)])
+async def test_a_guest_may_write_content_that_is_not_sent(method: str, status: int) -> None:
+    """Guests answer HEAD as they answer GET."""
+    go_on = anyio.Event()
+
+    async def guest(request: IncomingRequest, out: ResponseOutparam) -> None:
+        body = respond(out, ("content-length", b"10"), status=status)
+        stream = body.write()
+        await write(stream, bytes(3 * CAPACITY))
+        await go_on.wait()
+        await write(stream, bytes(3 * CAPACITY))
+        stream.close()
+        end(body)
+
+    async with running() as background:
+        handler = Handler(background, guest)
+        async with handle(handler, HttpRequest(method=method)) as response:
+            assert response.status == status
+            background.tasks.start_soon(after_a_while, go_on)
+        assert handler.handle.ended.is_set()
+        assert not handler.handle.given_up
+
+
+async def after_a_while(event: anyio.Event) -> None:
+    await anyio.wait_all_tasks_blocked()
+    event.set()
+
+
 async def test_a_response_that_is_not_fit_to_be_sent_is_an_error() -> None:
     async def guest(request: IncomingRequest, out: ResponseOutparam) -> None:
         respond(out, ("content-length", b"x"))

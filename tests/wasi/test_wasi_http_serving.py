@@ -53,7 +53,7 @@ async def answer_with_body(request: Request) -> Response:
             return future.__await__()
 
     response, sent = Response.new(fields(), Through([]), Trailing())
-    sent.close()
+    sent.on_dropped()
     return response
 
 
@@ -153,7 +153,7 @@ async def test_what_is_read_after_the_block_was_left_fails() -> None:
 async def test_leaving_the_block_ends_the_wait_for_trailers() -> None:
     trailers = GuestFuture()
     made, sent = guest_response()
-    sent.close()
+    sent.on_dropped()
     outcome: Any = None
 
     async with anyio.create_task_group() as tasks:
@@ -210,6 +210,43 @@ async def test_a_response_to_head_may_announce_the_length_of_what_is_not_there()
     await sent
 
 
+WITHOUT_CONTENT = [("HEAD", 200), ("GET", 204), ("GET", 304)]
+
+
+@pytest.mark.parametrize(("method", "status"), WITHOUT_CONTENT)
+async def test_a_response_without_content_is_transmitted_whatever_its_body_would_be(method: str, status: int) -> None:
+    contents, trailers = OpenStream([b"abc"]), GuestFuture()
+    made, sent = guest_response(contents=contents, trailers=trailers)
+    made.set_status_code(status)
+    async with handle(Handler(lambda request: made), HttpRequest(method=method)) as response:
+        assert (response.status, await response.read(), await response.read_trailers()) == (status, b"", None)
+    assert contents.closed
+    assert trailers.closed
+    await sent
+
+
+@pytest.mark.parametrize(("method", "status"), WITHOUT_CONTENT)
+async def test_a_response_without_content_is_not_transmitted_when_the_block_fails(method: str, status: int) -> None:
+    made, sent = guest_response(contents=OpenStream([]))
+    made.set_status_code(status)
+    with pytest.raises(ZeroDivisionError):
+        async with handle(Handler(lambda request: made), HttpRequest(method=method)):
+            raise ZeroDivisionError
+    assert await failure(sent) == TERMINATED
+
+
+@pytest.mark.parametrize(("method", "status"), WITHOUT_CONTENT)
+@pytest.mark.parametrize("lengths", [[b"x"], [b"1", b"2"], [b"1", b"1"]])
+async def test_a_length_of_what_is_not_there_has_to_be_one(method: str, status: int, lengths: list[bytes]) -> None:
+    made, sent = guest_response(*(("content-length", length) for length in lengths))
+    made.set_status_code(status)
+    with pytest.raises(Err) as raised:
+        async with handle(Handler(lambda request: made), HttpRequest(method=method)):
+            pass
+    assert raised.value.value == ErrorCode("HTTP-protocol-error")
+    assert await failure(sent) == ErrorCode("HTTP-protocol-error")
+
+
 @pytest.mark.parametrize(("pieces", "count"), [([b"ab"], 2), ([b"ab", b"cd"], 4)])
 async def test_a_request_of_another_length_than_announced_is_told_to_the_component(
     pieces: list[bytes], count: int
@@ -219,7 +256,7 @@ async def test_a_request_of_another_length_than_announced_is_told_to_the_compone
         await read_all(reader)
         assert await failure(future) == ErrorCode("HTTP-request-body-size", count)
         made, sent = guest_response()
-        sent.close()
+        sent.on_dropped()
         return made
 
     request = HttpRequest(headers=[("content-length", b"3")], body=PlainBody(*pieces))
@@ -242,7 +279,7 @@ async def test_a_trap_of_the_component_is_raised_as_it_is() -> None:
             raise Trap("unreachable")
 
     made, sent = guest_response(contents=Trapping([]))
-    sent.close()
+    sent.on_dropped()
     with pytest.raises(Trap, match="unreachable"):
         async with handle(Handler(lambda request: made), HttpRequest()) as response:
             await response.read()
@@ -323,10 +360,7 @@ async def test_a_reader_that_fails_early_is_told_to_the_writer() -> None:
 
 async def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
     request, sent = guest_request(contents=GuestStream([]))
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(failure, sent)
-        await anyio.wait_all_tasks_blocked()
-        tasks.cancel_scope.cancel()
+    sent.on_dropped()
     told = GuestFuture()
     reader, future = request.consume(told)
     assert await read_all(reader) == b""

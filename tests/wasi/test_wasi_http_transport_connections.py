@@ -12,7 +12,6 @@ from http_servers import (
     ServedConnection,
     all_closed,
     answering,
-    close_idle,
     counted,
     failure,
     fetch,
@@ -151,7 +150,7 @@ async def test_a_request_that_met_the_end_of_a_used_connection_is_sent_again(mod
         assert response.status == 200
         assert server.connections == 2
         assert len(server.requests) == 3
-        await close_idle(http)
+        await http.aclose()
 
 
 async def stream() -> Any:
@@ -238,7 +237,7 @@ async def test_no_more_connections_wait_than_allowed(monkeypatch: pytest.MonkeyP
         for response in responses:
             assert await response.read() == b"abc"
         assert counted(http) == (2, 2)
-        await close_idle(http)
+        await http.aclose()
         assert counted(http) == (0, 0)
         await server.all_closed()
 

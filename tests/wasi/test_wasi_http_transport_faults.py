@@ -15,7 +15,6 @@ from http_servers import (
     Server,
     all_closed,
     answering,
-    close_idle,
     counted,
     failure,
     fetch,
@@ -470,7 +469,7 @@ async def test_requests_that_are_given_up_at_any_moment_under_load_leave_nothing
                         tasks.start_soon(give_up, server, number)
             open_now, idle = counted(http)
             assert open_now == idle
-            await close_idle(http)
+            await http.aclose()
             await server.all_closed()
             await all_closed(http)
             while loop_tasks.running:

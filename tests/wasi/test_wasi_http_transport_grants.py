@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import socket
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
-from http_servers import answering, close_idle, counted, failure, fetch, serving
+from http_servers import answering, counted, failure, fetch, serving
 
 from p3host.errors import LinkError
 from p3host.wasi import Http, Wasi, http_connect
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpTimeouts
 from p3host.wasi.http_patterns import is_public, origin_of, parse_pattern
+from p3host.wasi.name_lookup import literal
 
 pytestmark = pytest.mark.anyio
 
@@ -156,6 +159,12 @@ def test_it_is_a_grant() -> None:
         ("64:ff9b::7f00:1", False),
         ("64:ff9b::5db8:d822", True),
         ("2002:7f00:1::1", False),
+        ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("2001::1", False),
+        ("fec0::1", False),
+        ("4000::1", False),
     ],
 )
 def test_which_addresses_are_of_the_internet(address: str, public: bool) -> None:
@@ -166,31 +175,43 @@ def test_which_addresses_are_of_the_internet(address: str, public: bool) -> None
 
 
 class Names:
-    """A name server. An address that is an exception is raised."""
+    """A name server. An address that is an exception is raised, None comes only when the test is over."""
 
     def __init__(self, **addresses: Any) -> None:
         self.addresses = addresses
         self.asked: list[str] = []
+        self.was_asked = threading.Event()
+        self.over = threading.Event()
+        self.real = socket.getaddrinfo
 
-    async def getaddrinfo(self, host: bytes, port: Any, **options: Any) -> Any:
-        name = host.decode()
+    def getaddrinfo(self, host: Any, port: Any, *arguments: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if literal(name) is not None:  # that of a server of the test's
+            return self.real(host, port, *arguments, **options)
         self.asked.append(name)
+        self.was_asked.set()
         found = self.addresses[name.replace(".", "_")]
         if isinstance(found, Exception):
             raise found
         if found is None:
-            await anyio.sleep_forever()
+            self.over.wait()
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in found.split()]
 
 
 @pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Names]:
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Names]]:
+    every: list[Names] = []
+
     def make(**addresses: Any) -> Names:
         made = Names(**addresses)
-        monkeypatch.setattr(anyio, "getaddrinfo", made.getaddrinfo)
+        every.append(made)
+        monkeypatch.setattr(socket, "getaddrinfo", made.getaddrinfo)
         return made
 
-    return make
+    yield make
+    for each in every:
+        each.over.set()
 
 
 def get(authority: str, scheme: str = "http", **more: Any) -> HttpRequest:
@@ -256,7 +277,7 @@ async def test_a_host_that_is_named_may_be_anywhere(
         response, _ = await fetch(http, get(authority))
         assert response.status == 200
         assert server.requests[0].headers[0] == (b"host", authority.encode())
-        await close_idle(http)
+        await http.aclose()
 
 
 async def test_what_is_connected_to_is_what_was_checked(
@@ -298,7 +319,7 @@ async def test_the_next_address_is_tried_when_one_is_slow(
     async with serving(answering(EMPTY)) as server:
         response, _ = await fetch(http, get(f"api.test:{server.port}"))
         assert (response.status, slow) == (200, 2)
-        await close_idle(http)
+        await http.aclose()
 
 
 async def test_the_next_address_is_tried_when_one_refuses(names: Callable[..., Names]) -> None:
@@ -307,7 +328,7 @@ async def test_the_next_address_is_tried_when_one_refuses(names: Callable[..., N
     async with serving(answering(EMPTY)) as server:
         response, _ = await fetch(http, get(f"api.test:{server.port}"))
         assert response.status == 200
-        await close_idle(http)
+        await http.aclose()
 
 
 async def test_all_addresses_that_refuse_are_a_refusal(names: Callable[..., Names]) -> None:
@@ -326,6 +347,13 @@ async def test_a_name_that_is_not_known(names: Callable[..., Names]) -> None:
     assert counted(http) == (0, 0)
 
 
+@pytest.mark.parametrize("host", ["a%2Etest", "a..test", "x" * 64, ".".join(["x"] * 200)])
+async def test_what_can_be_no_name_is_not_asked_for(host: str, names: Callable[..., Names]) -> None:
+    known = names()
+    assert await failure(Http(["*"]).send(get(host))) == ErrorCode("DNS-error")
+    assert known.asked == []
+
+
 async def test_a_name_server_that_does_not_answer_times_out(names: Callable[..., Names]) -> None:
     names(slow_test=None)
     http = Http(["*"])
@@ -339,7 +367,7 @@ async def test_a_lookup_can_be_cancelled(names: Callable[..., Names]) -> None:
     http = Http(["*"])
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(http.send, get("slow.test"))
-        await anyio.wait_all_tasks_blocked()
+        await anyio.to_thread.run_sync(known.was_asked.wait)
         tasks.cancel_scope.cancel()
     assert known.asked == ["slow.test"]
     assert counted(http) == (0, 0)
@@ -355,4 +383,4 @@ async def test_ipv6() -> None:
     async with serving(answering(EMPTY), host="::1") as server:
         response, _ = await fetch(http, server.request())
         assert response.status == 200
-        await close_idle(http)
+        await http.aclose()

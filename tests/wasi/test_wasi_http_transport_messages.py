@@ -83,7 +83,8 @@ async def test_headers_go_as_they_are_but_for_those_of_the_connection() -> None:
         ("X-One", b"1"),
         ("x-two", b"\xe4 2"),
         ("X-One", b"3"),
-        ("Connection", b"keep-alive, x-one"),
+        ("Connection", b"keep-alive, x-three"),
+        ("X-Three", b"4"),
         ("Keep-Alive", b"timeout=5"),
         ("Transfer-Encoding", b"gzip"),
         ("Upgrade", b"websocket"),
@@ -97,7 +98,19 @@ async def test_headers_go_as_they_are_but_for_those_of_the_connection() -> None:
             (b"X-One", b"1"),
             (b"x-two", b"\xe4 2"),
             (b"X-One", b"3"),
-            (b"expect", b"100-continue"),
+        ]
+
+
+async def test_what_a_guest_may_ask_of_the_next_server_is_asked_of_it_alone() -> None:
+    headers = [("TE", b"trailers"), ("Expect", b"100-continue")]
+    async with serving(answering(OK)) as server:
+        await fetch(loopback(), server.request(method="POST", headers=headers, body=b"abc"))
+        assert server.requests[0].headers.raw_items() == [
+            (b"host", server.authority.encode()),
+            (b"content-length", b"3"),
+            (b"connection", b"te"),
+            (b"TE", b"trailers"),
+            (b"Expect", b"100-continue"),
         ]
 
 
@@ -132,6 +145,7 @@ RESPONSES: list[tuple[str, bytes, int, list[tuple[str, bytes]], bytes, Any]] = [
     ("GET", response("HTTP/1.1 200 OK\na: 1\n  2\nconnection: close"), 200, [("a", b"1 2")], b"", None),
     ("GET", response("HTTP/1.0 200 OK\na: 1", "abc"), 200, [("a", b"1")], b"abc", None),
     ("GET", response("HTTP/1.1 200 OK\nconnection: close\nkeep-alive: 5\nupgrade: h2c", "abc"), 200, [], b"abc", None),
+    ("GET", response("HTTP/1.1 200 OK\nconnection: close, X-A\nx-a: 1\nx-b: 2"), 200, [("x-b", b"2")], b"", None),
     ("GET", response("HTTP/1.1 100 Continue\n\nHTTP/1.1 103 Hints\na: 1\n\nHTTP/1.1 200 OK"), 200, [], b"", None),
     ("GET", response("HTTP/1.1 599 Odd\ncontent-length: 0"), 599, [("content-length", b"0")], b"", None),
 ]
@@ -340,7 +354,7 @@ async def test_a_guests_get_holds_no_connection_before_it_is_known_whether_it_ha
     async with serving(answering(OK)) as server, anyio.create_task_group() as tasks:
         http = loopback()
         request, sent = guest_request(method="get", contents=OpenStream([]))
-        sent.close()
+        sent.on_dropped()
         request.set_authority(server.authority)
         tasks.start_soon(Client(http).send, request)
         await anyio.wait_all_tasks_blocked()
@@ -359,6 +373,13 @@ async def test_a_guests_get_holds_no_connection_before_it_is_known_whether_it_ha
         ("http", "x:0"),
         ("http", "x y"),
         ("http", "[g]"),
+        ("http", "[fe80::1%25lo]"),
+        ("http", "[::1%lo]"),
+        ("http", "[v1.a]"),
+        ("http", "[1.2.3.4]"),
+        ("http", "b\u00fccher.test"),
+        ("http", "x\r\n"),
+        ("http", "x:65536"),
     ],
 )
 async def test_what_is_no_url_is_refused(scheme: Any, authority: Any) -> None:

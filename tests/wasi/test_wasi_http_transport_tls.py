@@ -10,7 +10,7 @@ import anyio
 import pytest
 import trustme
 from anyio.abc import ByteReceiveStream, ByteStream
-from http_servers import ServedConnection, Server, answering, close_idle, counted, failure, fetch, send, serving
+from http_servers import ServedConnection, Server, answering, counted, failure, fetch, send, serving
 
 from p3host.wasi import Http
 from p3host.wasi.http import ErrorCode, HttpRequest, TlsAlertReceivedPayload
@@ -51,7 +51,7 @@ async def test_requests_to_a_server_whose_certificate_is_trusted(authority: trus
             response, body = await fetch(http, https(server, host))
             assert (response.status, body) == (200, b"abc")
         assert server.connections == 1
-        await close_idle(http)
+        await http.aclose()
 
 
 async def test_bodies_and_trailers_stream_over_tls(authority: trustme.CA) -> None:
@@ -72,7 +72,7 @@ async def test_bodies_and_trailers_stream_over_tls(authority: trustme.CA) -> Non
         response, body = await fetch(http, request)
         assert body == bytes(5_000_000)
         assert await response.read_trailers() == [("a", b"1")]
-        await close_idle(http)
+        await http.aclose()
 
 
 @pytest.mark.parametrize("name", ["localhost", "elsewhere.test"])

@@ -87,6 +87,47 @@ async def test_poll_waits_once_for_a_handle_that_is_listed_often() -> None:
         switch.event.set()
 
 
+def test_poll_asks_once_a_handle_that_is_listed_often() -> None:
+    asked: list[int] = []
+
+    def ready() -> bool:
+        asked.append(len(asked))
+        return True
+
+    assert poll([NEVER, *[Pollable(ready, never)] * 1000]) == list(range(1, 1001))
+    assert asked == [0]
+
+
+async def test_poll_of_a_long_list_leaves_others_their_turn() -> None:
+    turns = 0
+    seen: list[list[int]] = [[], []]  # the turns of others at which each pollable was asked and waited for
+
+    def ready() -> bool:
+        seen[0].append(turns)
+        return False
+
+    async def wait() -> None:
+        seen[1].append(turns)
+        await never()
+
+    switch = Switch()
+
+    async def others() -> None:
+        nonlocal turns
+        while not switch.event.is_set():
+            await anyio.lowlevel.checkpoint()
+            turns += 1
+            if len(seen[1]) == 2000:
+                switch.event.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(others)
+        assert await finish(poll([*(Pollable(ready, wait) for _ in range(2000)), switch])) == [2000]
+    asked, waited = seen
+    assert len(set(asked[:2000])) > 1
+    assert len(set(waited)) > 1
+
+
 async def test_poll_goes_on_after_a_wait_that_ended_for_nothing() -> None:
     switch = Switch()
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
+from wasi_fakes import finish
 
 from p3host.errors import Trap
 from p3host.wasi import Wasi
 from p3host.wasi.p2.random import LONGEST_READ
+
+pytestmark = pytest.mark.anyio
 
 READERS = [("random", "get_random_bytes", "get_random_u64")]
 READERS += [("insecure", "get_insecure_random_bytes", "get_insecure_random_u64")]
@@ -31,6 +36,32 @@ def test_random_numbers_are_fresh(version: str, interface: str, get_bytes: str, 
 @pytest.mark.parametrize(("interface", "get_bytes", "_"), READERS)
 def test_a_long_read_is_short_in_0_3(length: int, interface: str, get_bytes: str, _: str) -> None:
     assert len(getattr(Wasi().interfaces()[f"wasi:random/{interface}@0.3"], get_bytes)(length)) == 65536
+
+
+@pytest.mark.parametrize("length", [10 * 65536 + 1, LONGEST_READ])
+@pytest.mark.parametrize(("interface", "get_bytes", "_"), READERS)
+async def test_a_long_read_of_0_2_leaves_others_their_turn(length: int, interface: str, get_bytes: str, _: str) -> None:
+    class Counting:
+        """Gives the number of turns that others have had."""
+
+        turns = 0
+
+        def randbytes(self, n: int) -> bytes:
+            return bytes([self.turns % 256]) * n
+
+        async def others(self) -> None:
+            while True:
+                await anyio.lowlevel.checkpoint()
+                self.turns += 1
+
+    source = Counting()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(source.others)
+        read = getattr(Wasi(random=source).interfaces()[f"wasi:random/{interface}@0.2"], get_bytes)(length)
+        data = await finish(read)
+        tasks.cancel_scope.cancel()
+    assert len(data) == length
+    assert len(set(data)) > 1
 
 
 @pytest.mark.parametrize("length", [LONGEST_READ + 1, 2**64 - 1])

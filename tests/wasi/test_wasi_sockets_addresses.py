@@ -42,6 +42,27 @@ def test_the_scope_in_an_address_of_the_system_is_its_number() -> None:
     assert Endpoint.of(("fe80::1%lo", 1, 0, 1)) == Endpoint(ip_address("fe80::1"), 1, 0, 1)
 
 
+@pytest.mark.parametrize("flow_info", [0xFFFFF, 1 << 20, 0xFFFFFFFF])
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_any_flow_info_will_do(version: str, flow_info: int) -> None:
+    guest = Guest(version)
+    listening = guest.tcp("ipv6")
+    guest.bind(listening, address("::1", 0, flow_info))
+    stream = guest.listen(listening)
+    place = address("::1", guest.local_address(listening).value.port, flow_info)
+    await guest.connect(guest.tcp("ipv6"), place)
+    if stream is not None:
+        stream.on_dropped()
+    opened = guest.udp("ipv6")
+    guest.bind(opened, address("::1", 0, flow_info))
+    if version == "p3":
+        await finish(opened.send(b"to nobody", place))
+        opened.connect(place)
+    else:
+        opened.stream(place)
+    assert guest.remote_address(opened).value.flow_info == flow_info
+
+
 NOT_UNICAST = {"ipv4": ["224.0.0.1", "239.255.0.1", "255.255.255.255"], "ipv6": ["ff02::1", "ffff::1"]}
 NOT_OURS = {"ipv4": ["192.0.2.1", "203.0.113.1"], "ipv6": ["2001:db8::1"]}
 MAPPED = {"ipv4": [], "ipv6": ["::ffff:127.0.0.1", "::ffff:0.0.0.0"]}
@@ -86,6 +107,13 @@ async def test_a_bind_that_failed_can_be_tried_again(version: str, family: str) 
             assert await outcome(guest.bind, opened, address(host, 0)) == "address-not-bindable"
         guest.bind(opened, address(LOCALHOST[family], 0))
         assert await outcome(guest.bind, opened, address(LOCALHOST[family], 0)) == "invalid-state"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_an_address_of_an_interface_that_is_not_there_can_not_be_bound_to(version: str) -> None:
+    guest = Guest(version)
+    for opened in guest.tcp("ipv6"), guest.udp("ipv6"):
+        assert await outcome(guest.bind, opened, address("fe80::1", 0, 0, 0xFFFFFFFF)) == "address-not-bindable"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -73,6 +73,7 @@ def wit(*addresses: str) -> list[Any]:
         (["192.0.2.1"], ["192.0.2.1"]),
         (["2001:db8::1", "192.0.2.1", "2001:db8::1"], ["2001:db8::1", "192.0.2.1"]),
         (["::ffff:192.0.2.1", "fe80::1%lo"], ["192.0.2.1", "fe80::1"]),
+        (["192.0.2.1", "::ffff:192.0.2.1"], ["192.0.2.1"]),
     ],
 )
 async def test_addresses_come_in_the_order_of_preference(
@@ -106,7 +107,14 @@ async def test_failures_have_their_codes(guest: Guest, resolver: Resolver, answe
 @pytest.mark.parametrize(
     ("name", "asked"),
     [
-        ("Example.COM.", "example.com"),
+        ("Example.COM", "example.com"),
+        ("example.com.", "example.com."),  # which the resolver looks up nowhere else
+        ("bücher.example.", "xn--bcher-kva.example."),
+        ("BÜCHER。example", "xn--bcher-kva.example"),
+        ("bu\u0308cher.example", "xn--bcher-kva.example"),
+        ("straße.example", "xn--strae-oqa.example"),  # which strasse.example may not belong to
+        ("☕.example", "xn--53h.example"),
+        ("_dmarc.bücher.example", "_dmarc.xn--bcher-kva.example"),
         ("bücher.example", "xn--bcher-kva.example"),
         ("_dmarc.example.com", "_dmarc.example.com"),
         ("a" * 63 + ".com", "a" * 63 + ".com"),
@@ -218,6 +226,34 @@ async def test_a_lookup_of_02_goes_on_while_nobody_waits(resolver: Resolver) -> 
     while await outcome(stream.resolve_next_address) == "would-block":
         await anyio.lowlevel.checkpoint()
     assert stream.resolve_next_address() is None
+
+
+async def test_a_lookup_of_02_that_had_to_wait_begins_while_nobody_waits(resolver: Resolver) -> None:
+    resolver.names["example.com"] = ["192.0.2.1"]
+    resolver.may_answer.clear()
+    provider: Any = Guest("p2").interfaces["wasi:sockets/ip-name-lookup"]
+    before = [provider.resolve_addresses(None, f"{n}.example.com") for n in range(name_lookup.WORKER_THREADS)]
+    stream = provider.resolve_addresses(None, "example.com")
+    assert await outcome(stream.resolve_next_address) == "would-block"
+    resolver.may_answer.set()
+    for each in before:
+        await finish(each.subscribe().block())
+    with anyio.fail_after(10):
+        while (answer := await outcome(stream.resolve_next_address)) == "would-block":
+            await anyio.lowlevel.checkpoint()
+    assert [answer] == wit("192.0.2.1")
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("can't start new thread"), OSError("too many open files")])
+async def test_a_lookup_without_a_thread_is_a_failure_for_now(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise failure
+
+    monkeypatch.setattr(name_lookup.Thread, "start", start)
+    assert await outcome(guest.look_up, "example.com") == "temporary-resolver-failure"
+    assert name_lookup.thread_limiter().borrowed_tokens == 0
 
 
 def test_a_loop_that_is_gone_is_no_fault(resolver: Resolver) -> None:

@@ -233,7 +233,9 @@ async def test_states_of_a_udp_socket_in_02() -> None:
     opened.start_bind(None, LOCAL)
     assert await outcome(opened.start_bind, None, LOCAL) == BUSY
     assert await outcome(opened.stream, None) == BAD
+    assert await outcome(opened.local_address) == BAD
     opened.finish_bind()
+    assert opened.local_address().value.port > 0
     assert await outcome(opened.start_bind, None, LOCAL) == BAD
     assert await outcome(opened.finish_bind) == NOT
     opened.stream(None)

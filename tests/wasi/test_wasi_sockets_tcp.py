@@ -164,6 +164,22 @@ async def test_a_reset_is_told_to_who_sends(pieces: list[bytes]) -> None:
     data = GuestStream(pieces)
     assert await outcome(opened.send, data) == "connection-reset"
     assert data.closed
+    stream, future = opened.receive()  # to whom the kernel tells only that it has ended
+    with pytest.raises(anyio.EndOfStream):
+        await stream.receive()
+    assert await outcome(lambda: future) == "connection-reset"
+
+
+async def test_who_received_the_end_learns_nothing_of_a_later_reset() -> None:
+    opened, _, _, peer = await Guest("p3").connected()
+    peer.shutdown(socket.SHUT_WR)
+    peer.close()
+    assert await outcome(opened.send, GuestStream([b"x"])) == "connection-broken"  # answered by a reset
+    assert await outcome(opened.get_remote_address) == "invalid-state"
+    stream, future = opened.receive()
+    with pytest.raises(anyio.EndOfStream):
+        await stream.receive()
+    assert await outcome(lambda: future) is None
 
 
 async def test_a_reset_ends_a_send_that_waits() -> None:

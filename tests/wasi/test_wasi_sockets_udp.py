@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from socket_fakes import FAMILIES, LOCALHOST, Guest, address, datagram_peer, unused_port
+from socket_fakes import FAMILIES, LOCALHOST, VERSIONS, Guest, address, datagram_peer, unused_port
 from wasi_fakes import finish, outcome
 
 from p3host.errors import Trap
@@ -138,6 +138,22 @@ async def test_a_connected_socket_talks_to_one_peer_alone() -> None:
         assert await outcome(opened.send, b"x", None) == "invalid-argument"
         await finish(opened.send(b"again", remote))
         assert (await receive(peer))[0] == b"again"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_socket_that_could_not_connect_stays_with_its_peer(version: str) -> None:
+    opened = bound(version)
+    with datagram_peer() as peer, datagram_peer() as stranger:
+        remote = address(*peer.getsockname())
+        connect = opened.connect if version == "p3" else opened.stream
+        connect(remote)
+        nowhere = address("255.255.255.255", 9)  # which takes more than a grant
+        assert await outcome(connect, nowhere) == "access-denied"
+        assert opened.get_remote_address().value.port == remote.value.port
+        stranger.sendto(b"x", place_of(opened))
+        peer.sendto(b"hello", place_of(opened))
+        data = (await finish(opened.receive()))[0] if version == "p3" else opened.receive_now()[0]
+        assert data == b"hello"
 
 
 async def test_nobody_is_there() -> None:

@@ -141,6 +141,15 @@ async def test_a_file_is_read_in_a_thread(tmp_path: Path) -> None:
         assert await read_all(source, 1000) == data
 
 
+async def test_a_file_is_read_while_the_applications_own_threads_are_all_in_use(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"hello")
+    limiter = anyio.to_thread.current_default_thread_limiter()
+    for number in range(int(limiter.total_tokens)):
+        limiter.acquire_on_behalf_of_nowait(number)
+    with (tmp_path / "file").open("rb") as file, anyio.fail_after(10):
+        assert await read_all(file_source(file.fileno())) == b"hello"
+
+
 async def test_a_directory_as_stdin_is_an_error(tmp_path: Path) -> None:
     fd = os.open(tmp_path, os.O_RDONLY)
     try:
@@ -380,6 +389,17 @@ async def test_a_writer_that_takes_nothing_leaves_the_loop_running() -> None:
     with anyio.move_on_after(0.02) as scope:
         await output_sink(Stuck(), STDOUT).write(b"x")
     assert scope.cancelled_caught
+
+
+def test_a_raw_file_that_would_block_has_taken_nothing(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    os.set_blocking(writer, False)
+    with open(writer, "wb", buffering=0, closefd=False) as file:
+        sink = output_sink(file, STDOUT)
+        while sink.write_now(bytes(PIECE)):
+            pass
+        os.read(reader, PIECE)
+        assert sink.write_now(b"x") == 1
 
 
 async def test_writers_count_and_collect() -> None:

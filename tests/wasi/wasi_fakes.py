@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import anyio.abc
 import anyio.lowlevel
 
 from p3host.errors import Err
@@ -25,6 +27,25 @@ async def outcome(function: Callable[..., Any], *arguments: Any) -> Any:
         return await finish(function(*arguments))
     except Err as failure:
         return getattr(failure.value, "tag", failure.value)
+
+
+class TaskGroupBackground:
+    """An instance, as far as it runs tasks."""
+
+    def __init__(self, tasks: anyio.abc.TaskGroup) -> None:
+        self.tasks = tasks
+
+    def start_task(self, name: str, run: Callable[[], Awaitable[None]]) -> Any:
+        return self.tasks.start_soon(run, name=name)
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[TaskGroupBackground]:
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            yield TaskGroupBackground(tasks)
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
 
 
 class GuestStream:

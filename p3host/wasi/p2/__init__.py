@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..background import Background
 from ..byte_streams import ByteSink, ByteSource
 from ..clock import MonotonicClock, SystemClock
 from ..filesystem import Filesystem
@@ -16,12 +17,13 @@ def interfaces(
     time: tuple[MonotonicClock, SystemClock],
     granted: Filesystem,
     chance: Random,
+    background: Background,
 ) -> Mapping[str, object]:
     """The providers of the interfaces that are not the same in WASI 0.3, but for sockets, by name without version."""
     return {
-        **cli.interfaces(*stdio),
+        **cli.interfaces(*stdio, background),
         **clocks.interfaces(*time),
-        **filesystem.interfaces(granted),
+        **filesystem.interfaces(granted, background),
         **io.interfaces(),
         **random.interfaces(chance),
     }

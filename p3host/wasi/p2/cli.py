@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..background import Background
 from ..byte_streams import ByteSink, ByteSource
+from ..stdio import BufferedSource
+from .fetching import FetchingSource
 from .io import InputStream, OutputStream
 
 
 class Stdin:
     """`wasi:cli/stdin`."""
 
-    def __init__(self, source: ByteSource) -> None:
-        self.source = source
+    def __init__(self, source: ByteSource, background: Background) -> None:
+        self.source = FetchingSource(source, background) if isinstance(source, BufferedSource) else source
 
     def get_stdin(self) -> InputStream:
         return InputStream(self.source)
@@ -38,10 +41,10 @@ class Stderr:
         return OutputStream(self.sink)
 
 
-def interfaces(stdin: ByteSource, stdout: ByteSink, stderr: ByteSink) -> Mapping[str, object]:
+def interfaces(stdin: ByteSource, stdout: ByteSink, stderr: ByteSink, background: Background) -> Mapping[str, object]:
     """The providers of the standard streams' interfaces, by name without version."""
     return {
-        "wasi:cli/stdin": Stdin(stdin),
+        "wasi:cli/stdin": Stdin(stdin, background),
         "wasi:cli/stdout": Stdout(stdout),
         "wasi:cli/stderr": Stderr(stderr),
     }

@@ -6,8 +6,9 @@ import errno
 import stat
 from collections import deque
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+from ..background import Background
 from ..byte_streams import PIECE, ByteSink, ByteSource
 from ..clock import Timestamp
 from ..descriptors import Descriptor as SharedDescriptor
@@ -16,6 +17,7 @@ from ..filesystem import DirectoryReader, Filesystem, Handle, in_thread, read_at
 from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
 from ..later import MaybeLater
 from ..paths import error
+from .fetching import FetchingSource
 from .io import Error, InputStream, OutputStream
 
 
@@ -127,7 +129,9 @@ class DirectoryEntryStream:
 
 
 class Descriptor(SharedDescriptor):
-    """The resource `descriptor`."""
+    """The resource `descriptor`. Each instantiation has a subclass of it, which knows its `background`."""
+
+    background: ClassVar[Background]
 
     @staticmethod
     def error_code(number: int) -> object:
@@ -145,7 +149,7 @@ class Descriptor(SharedDescriptor):
     def read_via_stream(self, offset: int) -> InputStream:
         if stat.S_ISDIR(self.mode):
             raise self.failed(error(errno.EISDIR))
-        return InputStream(FileSource(self.handle, offset))
+        return InputStream(FetchingSource(FileSource(self.handle, offset), self.background))
 
     def write_via_stream(self, offset: int) -> OutputStream:
         return self.output_stream(offset)
@@ -181,13 +185,17 @@ class Descriptor(SharedDescriptor):
 class Types:
     """`wasi:filesystem/types`."""
 
-    Descriptor = Descriptor
     DirectoryEntryStream = DirectoryEntryStream
 
-    def filesystem_error_code(self, failure: Error) -> object | None:
+    def __init__(self, background: Background) -> None:
+        self.Descriptor = type("Descriptor", (Descriptor,), {"background": background})
+
+    @staticmethod
+    def filesystem_error_code(failure: Error) -> object | None:
         return ERROR_LABELS.get(failure.cause.errno or 0)
 
 
-def interfaces(filesystem: Filesystem) -> Mapping[str, object]:
+def interfaces(filesystem: Filesystem, background: Background) -> Mapping[str, object]:
     """The providers of the package's interfaces, by name without version."""
-    return {"wasi:filesystem/types": Types(), "wasi:filesystem/preopens": Preopens(filesystem, Descriptor)}
+    types = Types(background)
+    return {"wasi:filesystem/types": types, "wasi:filesystem/preopens": Preopens(filesystem, types.Descriptor)}

@@ -60,9 +60,9 @@ class IncomingRequest(IncomingMessage):
 
     name = "incoming-request"
 
-    def __init__(self, request: HttpRequest, background: Background) -> None:
-        """:raises Err: its headers are malformed or too many; with an `ErrorCode`"""
-        super().__init__(*received_request(request, Fields, Allowance(MAX_HELD)), background)
+    def __init__(self, request: HttpRequest, background: Background, allowance: Allowance) -> None:
+        """:raises RequestRefused: its headers are malformed or too many"""
+        super().__init__(*received_request(request, Fields, allowance), background)
         self.head = RequestHead()
         self.head.take_from(request)
 
@@ -202,7 +202,7 @@ class ResponseOutparam:
         else:
             written = response.value.take()
             if not has_content(param.method, response.value.status):
-                written.length = None
+                written.discard()
             param.settle(response.value)
 
     def send_informational(self, status: int, headers: Fields) -> None:

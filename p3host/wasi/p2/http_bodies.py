@@ -192,6 +192,7 @@ class WrittenBody(Body):
         self.finished = False
         self.failure: P3HostError | None = None
         self.closed = False
+        self.discarding = False
         self.changed = anyio.Event()
 
     # The guest's end
@@ -199,7 +200,8 @@ class WrittenBody(Body):
     @property
     def room(self) -> int:
         """How many bytes can be written. That it would fail counts as room."""
-        return PIECE if self.closed or self.failure is not None else CAPACITY - len(self.buffer)
+        endless = self.closed or self.discarding or self.failure is not None
+        return PIECE if endless else CAPACITY - len(self.buffer)
 
     def write(self, data: bytes) -> int:
         """Takes as much of `data` as there is room for, and returns how many bytes that is.
@@ -207,13 +209,22 @@ class WrittenBody(Body):
         :raises BodyError: nobody wants more of the body, or it is longer than was announced
         """
         self.check_size(self.written + len(data), at_end=False)
-        if self.closed or self.failure is not None:
+        if self.failure is not None or (self.closed and not self.discarding):
             raise BodyError(TERMINATED if self.failure is None else error_code(self.failure))
         count = min(len(data), self.room)
-        self.buffer += data[:count]
         self.written += count
+        if self.discarding:
+            return count
+        self.buffer += data[:count]
         self.change()
         return count
+
+    def discard(self) -> None:
+        """From now on, what is written is thrown away, and of any length: the message is sent without content."""
+        self.discarding = True
+        self.length = None
+        self.buffer.clear()
+        self.change()
 
     def end(self, trailers: Fields | None) -> None:
         """:raises Err: the body has failed, or is not as long as was announced; with an `ErrorCode`"""
@@ -265,9 +276,6 @@ class WrittenBody(Body):
         self.closed = True
         self.buffer.clear()
         self.change()
-
-    async def aclose(self) -> None:
-        self.close()
 
 
 class BodySink(ByteSink):

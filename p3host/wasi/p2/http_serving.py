@@ -12,6 +12,7 @@ from ...errors import Err, P3HostError
 from ..background import Background
 from ..http_bodies import PlainReader
 from ..http_exchange import sent_response
+from ..http_fields import Allowance
 from ..http_messages import TERMINATED, ErrorCode, HttpRequest, HttpResponse
 from .http import NO_RESPONSE, IncomingRequest, OutgoingResponse, ResponseOutparam
 
@@ -44,14 +45,14 @@ class HandleExport(Protocol):
 
 
 @asynccontextmanager
-async def handle(function: HandleExport, request: HttpRequest) -> AsyncIterator[HttpResponse]:
+async def handle(function: HandleExport, request: HttpRequest, allowance: Allowance) -> AsyncIterator[HttpResponse]:
     """What `p3host.wasi.http.handle` does with an export of WASI 0.2.
 
-    A guest may go on with its call when it has set its response. Where the body is read to its end, the end of the
-    call is waited for when the block is left; otherwise the guest's writes fail from then on, and its task is
-    cancelled.
+    A guest may go on with its call when it has set its response. Where the body is read to its end, or the response
+    has none by its nature, so that what the guest writes is thrown away, the end of the call is waited for when the
+    block is left; otherwise the guest's writes fail from then on, and its task is cancelled.
     """
-    given = IncomingRequest(request, function.background)
+    given = IncomingRequest(request, function.background, allowance)
     outparam = ResponseOutparam(request.method)
 
     def ended(failure: Exception | None) -> None:
@@ -71,7 +72,7 @@ async def handle(function: HandleExport, request: HttpRequest) -> AsyncIterator[
         reader = PlainReader(written)
         try:
             yield sent_response(outcome.status, outcome.fields, request.method, reader)
-            whole = reader.whole or written.is_read
+            whole = reader.whole or written.is_read or written.discarding
         finally:
             await reader.aclose()
         if whole:

@@ -16,10 +16,11 @@ flush has nothing left to do.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, ClassVar
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from ...errors import Err, trap_if
 from ...records import Record
@@ -27,6 +28,7 @@ from ..byte_streams import PIECE, ByteSink, ByteSource
 from ..later import MaybeLater
 
 BLOCKING_WRITE_LIMIT = 4096
+AT_ONCE = 256  # pollables that are asked or waited for before others get their turn
 
 
 class Error:
@@ -70,16 +72,18 @@ def poll(pollables: list[Pollable]) -> MaybeLater[list[int]]:
     :raises Trap: the list is empty
     """
     trap_if(not pollables, "wasi:io/poll: the list of pollables is empty")
-    return ready_indices(pollables) or poll_later(pollables)
-
-
-def ready_indices(pollables: list[Pollable]) -> list[int]:
-    return [index for index, pollable in enumerate(pollables) if pollable.ready()]
-
-
-async def poll_later(pollables: list[Pollable]) -> list[int]:
     distinct = list(dict.fromkeys(pollables))  # a guest may repeat a handle as often as its memory allows
-    while not (indices := ready_indices(pollables)):
+    if len(distinct) <= AT_ONCE and (ready := {pollable for pollable in distinct if pollable.ready()}):
+        return indices_of(ready, pollables)
+    return poll_later(pollables, distinct)
+
+
+def indices_of(ready: set[Pollable], pollables: list[Pollable]) -> list[int]:
+    return [index for index, pollable in enumerate(pollables) if pollable in ready]
+
+
+async def poll_later(pollables: list[Pollable], distinct: list[Pollable]) -> list[int]:
+    while not (ready := {pollable async for pollable in in_turns(distinct) if pollable.ready()}):
         if len(distinct) == 1:
             await distinct[0].wait()
             continue
@@ -89,9 +93,17 @@ async def poll_later(pollables: list[Pollable]) -> list[int]:
                 await pollable.wait()
                 first.cancel()
 
-            for pollable in distinct:
+            async for pollable in in_turns(distinct):
                 waiting.start_soon(wait_for, pollable)
-    return indices
+    return indices_of(ready, pollables)
+
+
+async def in_turns(pollables: list[Pollable]) -> AsyncIterator[Pollable]:
+    """Each of them; others get their turn after every so many."""
+    for index, pollable in enumerate(pollables, 1):
+        yield pollable
+        if index % AT_ONCE == 0:
+            await checkpoint()
 
 
 class InputStream:
@@ -121,7 +133,11 @@ class InputStream:
         return data
 
     def read(self, length: int) -> bytes:
-        return self.take(length) or b""
+        data = self.take(length)
+        if data is None:
+            self.source.ready()  # which has it fetched, where that doesn't happen by itself
+            return b""
+        return data
 
     def blocking_read(self, length: int) -> MaybeLater[bytes]:
         data = self.take(length)

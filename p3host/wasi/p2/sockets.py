@@ -53,7 +53,7 @@ class ResolveAddressStream:
         return ip_to_wit(self.left.popleft()) if self.left else None
 
     def ready(self) -> bool:
-        return self.lookup.ended.is_set()
+        return self.lookup.has_ended()
 
     def subscribe(self) -> Pollable:
         return Pollable(self.ready, self.lookup.wait)

@@ -103,7 +103,6 @@ class UdpSocket(SharedUdpSocket):
     """The resource `udp-socket`."""
 
     errors = ERRORS
-    local_address = SharedUdpSocket.get_local_address
     remote_address = SharedUdpSocket.get_remote_address
     address_family = SharedUdpSocket.get_address_family
     unicast_hop_limit = SharedUdpSocket.get_hop_limit
@@ -125,6 +124,11 @@ class UdpSocket(SharedUdpSocket):
         if not self.bind_in_progress:
             raise Err("not-in-progress")
         self.bind_in_progress = False
+
+    def local_address(self) -> object:
+        if self.bind_in_progress:
+            raise Err("invalid-state")
+        return self.get_local_address()
 
     def stream(self, remote_address: Any | None) -> tuple[IncomingDatagramStream, OutgoingDatagramStream]:
         if not self.is_bound or self.bind_in_progress:

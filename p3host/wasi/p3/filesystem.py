@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import stat
-from collections import deque
 from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
@@ -87,12 +86,13 @@ class FileReading(Reading, ByteReceiveStream):
 
 
 class DirectoryReading(Reading):
-    """The entries of a directory; an async iterator of lists of them."""
+    """The entries of a directory; an async iterator of lists of them. Names that are no text are left out, and fail it
+    at its end."""
 
     def __init__(self, descriptor: Descriptor) -> None:
         super().__init__(descriptor)
-        self.entries: deque[tuple[int, bytes]] = deque()
         self.reader = DirectoryReader(descriptor.handle)
+        self.left_out: UnicodeError | None = None
         if not stat.S_ISDIR(descriptor.mode):
             self.end(error(errno.ENOTDIR))
 
@@ -103,22 +103,25 @@ class DirectoryReading(Reading):
         return self
 
     async def __anext__(self) -> list[DirectoryEntry]:
-        found: list[DirectoryEntry] = []
-        try:
-            if not self.entries and not self.ended.is_set():
-                self.entries += await in_thread(self.reader.read)
-            while self.entries:
-                mode, name = self.entries[0]
-                found.append(DirectoryEntry(self.descriptor.descriptor_type(mode), name.decode()))
-                self.entries.popleft()
-        except FAILURES as failure:
-            if not found:
-                self.entries.clear()
+        while not self.ended.is_set():
+            try:
+                entries = await in_thread(self.reader.read)
+            except FAILURES as failure:
                 self.end(failure)
-                raise StopAsyncIteration from failure
-        if not found:
-            self.end()
-            raise StopAsyncIteration
+                break
+            if not entries:
+                self.end(self.left_out)
+            elif found := self.texts(entries):
+                return found
+        raise StopAsyncIteration
+
+    def texts(self, entries: list[tuple[int, bytes]]) -> list[DirectoryEntry]:
+        found: list[DirectoryEntry] = []
+        for mode, name in entries:
+            try:
+                found.append(DirectoryEntry(self.descriptor.descriptor_type(mode), name.decode()))
+            except UnicodeError as failure:
+                self.left_out = failure
         return found
 
 

@@ -6,12 +6,12 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from ...errors import Err
-from ..http_bodies import Body, GuestFuture, PlainReader
+from ..http_bodies import Body, GuestFuture, PlainReader, Transmission
 from ..http_exchange import exchange, hold_to_length, received_request, received_response, sent_response
 from ..http_fields import MAX_HELD, Allowance, Fields
 from ..http_heads import RequestHead, RequestOptions, is_status
 from ..http_messages import ErrorCode, HttpClient, HttpRequest, HttpResponse
-from .http_bodies import GuestBody, GuestReader, GuestStream
+from .http_bodies import GuestBody, GuestReader, GuestStream, Outcome
 
 
 class Message:
@@ -29,13 +29,11 @@ class Message:
         body = self.body
         if isinstance(body, GuestBody):
             body.transmission.fail(ErrorCode("internal-error", "the message was dropped before it was sent"))
-            body.close()
-            return None
-        return body.aclose()
+        return body.close()
 
-    def consume(self, answer: GuestFuture) -> tuple[GuestReader, Coroutine[Any, Any, Fields | None]]:
-        reader = GuestReader(self.body)
-        return reader, reader.outcome(answer)
+    def consume(self, answer: GuestFuture) -> tuple[GuestReader, Outcome]:
+        reader = GuestReader(self.body, answer)
+        return reader, reader.outcome
 
 
 class Request(Message, RequestHead):
@@ -51,17 +49,16 @@ class Request(Message, RequestHead):
     @classmethod
     def new(
         cls, headers: Fields, contents: GuestStream | None, trailers: GuestFuture, options: RequestOptions | None
-    ) -> tuple[Request, Coroutine[Any, Any, None]]:
+    ) -> tuple[Request, Transmission]:
         body = GuestBody("HTTP-request-body-size", contents, trailers)
-        return cls(headers, body, options), body.transmission.result()
+        return cls(headers, body, options), body.transmission
 
     @staticmethod
-    def received(request: HttpRequest) -> Request:
+    def received(request: HttpRequest, allowance: Allowance) -> Request:
         """A request from outside.
 
-        :raises Err: its headers are malformed or too many; with an `ErrorCode`
+        :raises RequestRefused: its headers are malformed or too many
         """
-        allowance = Allowance(MAX_HELD)
         made = Request(*received_request(request, Fields, allowance))
         made.allowance = allowance
         made.take_from(request)
@@ -71,7 +68,7 @@ class Request(Message, RequestHead):
         return self.options
 
     @staticmethod
-    def consume_body(this: Request, res: GuestFuture) -> tuple[GuestReader, Coroutine[Any, Any, Fields | None]]:
+    def consume_body(this: Request, res: GuestFuture) -> tuple[GuestReader, Outcome]:
         return this.consume(res)
 
     def sent(self, reader: PlainReader) -> HttpRequest:
@@ -92,11 +89,9 @@ class Response(Message):
         self.status = 200
 
     @staticmethod
-    def new(
-        headers: Fields, contents: GuestStream | None, trailers: GuestFuture
-    ) -> tuple[Response, Coroutine[Any, Any, None]]:
+    def new(headers: Fields, contents: GuestStream | None, trailers: GuestFuture) -> tuple[Response, Transmission]:
         body = GuestBody("HTTP-response-body-size", contents, trailers)
-        return Response(headers, body), body.transmission.result()
+        return Response(headers, body), body.transmission
 
     @staticmethod
     def received(
@@ -119,7 +114,7 @@ class Response(Message):
         self.status = status_code
 
     @staticmethod
-    def consume_body(this: Response, res: GuestFuture) -> tuple[GuestReader, Coroutine[Any, Any, Fields | None]]:
+    def consume_body(this: Response, res: GuestFuture) -> tuple[GuestReader, Outcome]:
         return this.consume(res)
 
     def sent(self, method: str, reader: PlainReader) -> HttpResponse:

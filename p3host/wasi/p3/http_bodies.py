@@ -12,10 +12,12 @@ import anyio
 from anyio.abc import ByteReceiveStream
 
 from ...errors import Err, P3HostError
+from ...values import Ok
 from ..byte_streams import PIECE
-from ..http_bodies import Body, GuestFuture
+from ..http_bodies import NOTHING, Body, GuestFuture
 from ..http_fields import Fields
 from ..http_messages import ErrorCode, error_code
+from ..promise import Promise
 
 
 class GuestStream(Protocol):
@@ -56,76 +58,119 @@ class GuestBody(Body):
             self.contents.close()
         self.trailers.close()
 
-    async def aclose(self) -> None:
-        self.close()
-
 
 class GuestReader(ByteReceiveStream):
-    """Passes a body to a guest: the stream that `consume-body` returns, and by `outcome` the future."""
+    """Passes a body to a guest: the stream that `consume-body` returns, and by `outcome` the future. By `answer` the
+    guest may tell that it has failed with the message."""
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, answer: GuestFuture) -> None:
         self.body = body
-        self.ended = anyio.Event()
+        self.answer = answer
+        self.answered: Ok | P3HostError | None = None
+        self.ended: Promise[None] = Promise()
         self.failure: ErrorCode | None = None
         self.dropped = False
         self.told = False  # the future is done: whoever comes last closes the body
+        self.outcome = Outcome(self)
+        answer.watch(self.on_answer)
 
     async def receive(self, max_bytes: int = PIECE) -> bytes:
         piece = b""
-        if not self.ended.is_set():
+        if self.ended.outcome is None:
             try:
                 piece = await self.body.read(max_bytes)
             except P3HostError as failure:
-                self.fail(error_code(failure))
+                self.failure = self.failure or error_code(failure)
         if not piece:
-            self.ended.set()
+            self.end()
             raise anyio.EndOfStream
         return piece
 
-    def fail(self, error: ErrorCode) -> None:
-        if not self.ended.is_set():
-            self.failure = error
-            self.ended.set()
+    def end(self) -> None:
+        if self.ended.outcome is None:
+            self.ended.settle(NOTHING)
+            self.outcome.prepare()
 
     async def aclose(self) -> None:
         """The guest has dropped the stream, or it was told its end."""
-        if not self.ended.is_set():
+        if self.ended.outcome is None:
             self.dropped = True
-            self.ended.set()
+            self.end()
         if self.told:
             await self.body.aclose()
 
-    async def outcome(self, answer: GuestFuture) -> Fields | None:
-        """Waits until the stream has ended, then for the trailers. A guest that drops the stream before its end is
-        told neither of trailers nor of a failure. Meanwhile `answer`, by which the guest may tell that it has failed,
-        is watched.
+    def on_answer(self, answered: Ok | P3HostError) -> None:
+        self.answered = answered
+        if self.told:
+            self.pass_answer(answered)
+        elif isinstance(answered, Ok | Err):  # else the guest is gone, and what it was reading with it
+            self.pass_answer(answered)
+            if isinstance(answered, Err) and self.ended.outcome is None:
+                self.failure = error_code(answered)
+                self.end()
 
+    def pass_answer(self, answered: Ok | P3HostError) -> None:
+        transmission = self.body.transmission
+        if isinstance(answered, Ok):
+            transmission.succeed()
+        else:
+            transmission.fail(error_code(answered))
+
+    def tell(self) -> None:
+        """Nobody waits for the future any more. The answer may yet come."""
+        self.told = True
+        if self.answered is None:
+            self.body.transmission.follow(self.answer)
+        else:
+            self.pass_answer(self.answered)
+
+
+class Outcome(Promise["Fields | None"]):
+    """Comes with the trailers when the stream has ended. A guest that drops the stream before its end is told neither
+    of trailers nor of a failure."""
+
+    def __init__(self, reader: GuestReader) -> None:
+        self.reader = reader
+
+    def prepare(self) -> None:
+        """The stream has ended. Where that was not by itself, or there are trailers to wait for, it takes a task."""
+        reader = self.reader
+        if reader.told:
+            return
+        outcome: Ok | Err | None
+        if reader.dropped:
+            outcome = NOTHING
+        elif reader.failure is not None:
+            outcome = None if reader.answered is not None else Err(reader.failure)
+        else:
+            try:
+                outcome = reader.body.known_trailers()
+            except Err as failure:
+                outcome = Err(error_code(failure))
+        if outcome is None:
+            self.call_then()
+        else:
+            reader.tell()
+            self.settle(outcome)
+
+    def on_dropped(self) -> None:
+        if not self.reader.told:
+            self.reader.tell()
+
+    async def result(self) -> Fields | None:
+        """
         :raises Err: the body did not come whole; with the `error-code`
         """
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self.watch, answer)
-                await self.ended.wait()
-                tasks.cancel_scope.cancel()
-            if self.failure is not None:
-                raise Err(self.failure)
-            return None if self.dropped else await self.body.finish()
-        except P3HostError as failure:
-            raise Err(error_code(failure)) from failure
-        finally:
-            self.told = True
-            self.body.transmission.follow(answer)
-            if self.ended.is_set():
-                with anyio.CancelScope(shield=True):
-                    await self.body.aclose()
-
-    async def watch(self, answer: GuestFuture) -> None:
-        try:
-            await answer
-        except Err as error:
-            self.fail(error_code(error))
-            self.body.transmission.fail(error_code(error))
-        except P3HostError:
-            pass  # the guest is gone, and what it was reading with it
-        else:
-            self.body.transmission.succeed()
+        reader = self.reader
+        await reader.ended
+        if self.outcome is None:
+            try:
+                if reader.failure is not None:
+                    raise Err(reader.failure)
+                self.settle(Ok(await reader.body.finish()))
+            except P3HostError as failure:
+                self.settle(Err(error_code(failure)))
+            finally:
+                reader.tell()
+                await reader.body.aclose()
+        return await super().result()
