@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..asgi import Application
 from ..asgi.messages import Message, Receive, Scope, Send
+from ..errors import ResponseAborted
 
 if TYPE_CHECKING:
     from .metrics import Metrics
@@ -82,3 +83,10 @@ def target_of(scope: Scope) -> str:
     raw: bytes | None = scope.get("raw_path")
     path = raw.partition(b"?")[0].decode("latin-1") if raw is not None else scope["path"]
     return path if path.isascii() and path.isprintable() else ascii(path)[1:-1]
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """For a server's log: that a response was aborted has been told already, and why nothing was started will be."""
+    if record.exc_info:
+        return not isinstance(record.exc_info[1], ResponseAborted)
+    return not record.getMessage().startswith("Application startup failed")
