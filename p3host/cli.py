@@ -339,6 +339,8 @@ def pool_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.option("--log/--no-log", default=True, show_default=True, help="Whether to print a line for each request.")
 @click.option("--grace", "grace_seconds", type=click.FloatRange(min=0), default=10, show_default=True,
               metavar="SECONDS", help="How long requests may take to end when the server is told to stop.")  # fmt: skip
+@click.option("--head-seconds", type=click.FloatRange(min=0, min_open=True), default=30, show_default=True,
+              help="Seconds within which the head of a request has to come, the first and the next.")  # fmt: skip
 @pool_options
 @click.argument("path", metavar="COMPONENT")
 def serve(

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 from ssl import SSLContext
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import anyio
 import hypercorn
 
-from .http2 import use_independent_streams
+from .hypercorn_protocols import use_inboxes
 from .listening import BACKLOG
 from .observed import is_news
 from .settings import Settings
@@ -37,31 +38,67 @@ class Config(hypercorn.Config):
 
 
 def serve(application: Any, listener: socket.socket, settings: Settings) -> None:
-    use_independent_streams()
+    use_inboxes()
     logger = logging.getLogger("hypercorn.error")
     logger.setLevel(logging.ERROR)
-    logger.addFilter(is_news)
+    for each in (logger, logging.getLogger("asyncio")):
+        each.addFilter(is_news)
     config = Config(settings.tls)
     config.bind = [f"fd://{listener.detach()}"]
     config.backlog = BACKLOG
     config.accesslog = None
     config.errorlog = logger
     config.include_server_header = False
+    config.keep_alive_timeout = settings.head_seconds
     config.graceful_timeout = settings.grace_seconds
     options = {"use_uvloop": True} if settings.backend == "asyncio" and find_spec("uvloop") else {}
-    run: Callable[..., Any]
-    if settings.backend == "trio":
-        from hypercorn.trio import serve as run
-    else:
-        from hypercorn.asyncio import serve as run
-    serving = partial(run, application, config, shutdown_trigger=partial(told_to_stop, settings.workers == 1))
-    anyio.run(serving, backend=settings.backend, backend_options=options)
+    connections: set[Any] = set()
+    backend = import_module(f"hypercorn.{settings.backend}.run")
+    vars(backend)["TCPServer"] = remembered(backend.TCPServer, connections)
+    run: Callable[..., Any] = import_module(f"hypercorn.{settings.backend}").serve
+
+    async def serve_until_told() -> None:
+        told, ended = anyio.Event(), anyio.Event()
+        async with anyio.create_task_group() as group:
+            group.start_soon(cut_off_late, connections, settings.grace_seconds, told, ended)
+            await run(application, config, shutdown_trigger=partial(told_to_stop, told, settings.workers == 1))
+            ended.set()
+
+    anyio.run(serve_until_told, backend=settings.backend, backend_options=options)
 
 
-async def told_to_stop(is_alone: bool) -> None:
+async def told_to_stop(told: anyio.Event, is_alone: bool) -> None:
     """Waits until this process is told to stop. If it serves alone, a second signal ends it at once."""
     with anyio.open_signal_receiver(*STOPPING) as signals:
         async for _ in signals:
             break
     for each in STOPPING:
         signal.signal(each, signal.SIG_DFL if is_alone else ignore)
+    told.set()
+
+
+def remembered(base: type[Any], connections: set[Any]) -> type[Any]:
+    """hypercorn's class of connections, whose live ones are in `connections`."""
+
+    class Connection(base):  # type: ignore[misc]
+        async def run(self) -> None:
+            connections.add(self)
+            try:
+                await super().run()
+            finally:
+                connections.discard(self)
+
+    return Connection
+
+
+async def cut_off_late(connections: set[Any], grace_seconds: float, told: anyio.Event, ended: anyio.Event) -> None:
+    """Ends the connections that are still there when the time is over. hypercorn itself would wait until their clients
+    have taken all."""
+    await told.wait()
+    with anyio.move_on_after(grace_seconds):
+        await ended.wait()
+    for connection in list(connections):
+        if hasattr(connection, "writer"):  # on asyncio
+            connection.writer.transport.abort()
+        else:
+            await anyio.aclose_forcefully(connection.stream)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -86,7 +87,8 @@ def target_of(scope: Scope) -> str:
 
 
 def is_news(record: logging.LogRecord) -> bool:
-    """For a server's log: that a response was aborted has been told already, and why nothing was started will be."""
+    """For a server's log: that a response was aborted or cut off has been told already, and why nothing was started
+    will be."""
     if record.exc_info:
-        return not isinstance(record.exc_info[1], ResponseAborted)
-    return not record.getMessage().startswith("Application startup failed")
+        return not isinstance(record.exc_info[1], ResponseAborted | CancelledError)
+    return not record.getMessage().startswith(("Application startup failed", "Cancel "))

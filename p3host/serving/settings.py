@@ -15,7 +15,8 @@ Address: TypeAlias = tuple[str, int]
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """`grace_seconds` is how long requests may take to end when the server is to stop. With `tls` it speaks HTTPS."""
+    """`grace_seconds` is how long requests may take to end when the server is to stop, `head_seconds` how long a
+    connection may be without a request. With `tls` it speaks HTTPS."""
 
     path: str
     address: Address
@@ -28,6 +29,7 @@ class Settings:
     log: bool = True
     metrics: Address | None = None
     grace_seconds: float = 10
+    head_seconds: float = 30
 
     @property
     def scheme(self) -> str:

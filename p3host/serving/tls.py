@@ -28,7 +28,7 @@ def server_context(certificate: str, key: str | None, *, http2: bool) -> ssl.SSL
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise BadCertificate(f"the key in {key or certificate} is not that of {certificate}") from error
-        raise BadCertificate(f"{certificate} can't be used: {error.reason or error}") from error
+        raise BadCertificate(f"{certificate} or its key is damaged: {error.reason or error}") from error
     except NeedsPassword:
         raise BadCertificate(
             f"the key in {key or certificate} is encrypted, and there is no way to decrypt it"

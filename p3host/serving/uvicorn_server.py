@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from math import ceil
 from time import monotonic
 from types import FrameType
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .listening import BACKLOG
 from .observed import is_news
@@ -18,7 +21,6 @@ from .settings import Settings
 from .stopping import end_at_once, surviving
 
 TICKS_PER_SECOND = 10  # uvicorn's
-HEAD_SECONDS = 30  # within which the head of a request has to come
 MOST_HEAD_BYTES = 1 << 16
 
 
@@ -34,12 +36,13 @@ def serve(application: Any, listener: socket.socket, settings: Settings) -> None
         access_log=False,
         server_header=False,
         backlog=BACKLOG,
-        timeout_graceful_shutdown=round(settings.grace_seconds),
+        timeout_keep_alive=ceil(settings.head_seconds),
+        timeout_graceful_shutdown=ceil(settings.grace_seconds),
     )
     config.load()
     config.ssl = settings.tls
     with surviving():  # uvicorn sends itself the signal again when it has stopped
-        Server(config, settings.workers == 1).run(sockets=[listener])
+        Server(config, settings).run(sockets=[listener])
 
 
 class Protocol(HttpToolsProtocol):
@@ -56,6 +59,9 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self.unread = 0
         super().on_headers_complete()
+        self.headers = []  # trailers would be added to the headers of the request
+        if self.expect_100_continue:
+            self.cycle.send = partial(continue_and_send, self.cycle, self.cycle.send)  # type: ignore[method-assign]
 
     def on_body(self, body: bytes) -> None:
         self.unread = 0
@@ -66,13 +72,22 @@ class Protocol(HttpToolsProtocol):
         super().on_message_complete()
 
 
+async def continue_and_send(cycle: RequestResponseCycle, send: Callable[[Any], Awaitable[None]], message: Any) -> None:
+    """A client that waits to be told whether to send its body is told so before a response that may be made of it;
+    uvicorn itself does that if the body is asked for before the response begins."""
+    if cycle.waiting_for_100_continue and message.get("status", 0) < 300 and not cycle.transport.is_closing():
+        cycle.waiting_for_100_continue = False
+        cycle.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    await send(message)
+
+
 class Server(uvicorn.Server):
     """Ends connections that have no request for too long, or no end. `waiting` are those without, with the request that
     they had last, and since when."""
 
-    def __init__(self, config: uvicorn.Config, is_alone: bool) -> None:
+    def __init__(self, config: uvicorn.Config, settings: Settings) -> None:
         super().__init__(config)
-        self.is_alone = is_alone
+        self.settings = settings
         self.waiting: dict[Any, tuple[Any, float]] = {}
 
     async def on_tick(self, counter: int) -> bool:
@@ -90,12 +105,12 @@ class Server(uvicorn.Server):
             last, since = self.waiting.get(connection, (request, now))
             if last is not request:
                 since = now
-            if now - since > HEAD_SECONDS:
+            if now - since > self.settings.head_seconds:
                 connection.transport.abort()
             waiting[connection] = request, since
         self.waiting = waiting
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        if self.should_exit and self.is_alone:
+        if self.should_exit and self.settings.workers == 1:
             end_at_once(signal.Signals(sig))
         super().handle_exit(sig, frame)

@@ -1,8 +1,9 @@
-"""HTTP/2 by hypercorn, where the streams of a connection don't hold each other up.
+"""HTTP/1.1 and HTTP/2 by hypercorn, where what a client sends holds nobody up.
 
-hypercorn itself hands on what a client sends in the order in which it comes: while nobody takes the body of one
-request, nothing of the others on its connection is read. Here each request has a place of its own for what comes, which
-the window of its stream bounds: a client may send more when something was taken.
+hypercorn hands on what comes by a queue for each request, and reads nothing more of a connection while one is full. So
+an upload that nobody takes holds up the other requests of its connection by HTTP/2, and the end of one whose response
+is complete would never be seen. Here each request has an inbox. By HTTP/2 it is bounded by the window of its stream: a
+client may send more when something was taken.
 """
 
 from __future__ import annotations
@@ -10,52 +11,70 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import hypercorn.protocol
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
 from hypercorn.protocol.events import Body
 from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.h11 import H11Protocol
+
+MOST_AHEAD = 65536  # bytes
 
 
-def use_independent_streams() -> None:
-    """All connections of hypercorn in this process by HTTP/2 are such from now on."""
+def use_inboxes() -> None:
+    """All connections of hypercorn in this process have them from now on."""
+    hypercorn.protocol.H11Protocol = OneStream  # type: ignore[attr-defined, assignment]
     hypercorn.protocol.H2Protocol = IndependentStreams  # type: ignore[attr-defined, assignment]
 
 
 class Inbox:
-    """What came for one request. `give_back` is told how much of its stream's window is free again."""
+    """What came for one request. The end of the connection is told before what has come, as that has no use then."""
 
-    def __init__(self, changed: Any, give_back: Callable[[int], Awaitable[None]]) -> None:
-        self.changed = changed
-        self.give_back = give_back
+    def __init__(self) -> None:
         self.body = bytearray()
-        self.owed = 0
         self.ended = False  # and nobody was told
         self.gone = False
+        self.closed = False
+        self.changed = anyio.Event()
 
     async def put(self, message: Any) -> None:
         if message["type"] == "http.request":
+            while self.is_full() and not self.gone and not self.closed:
+                await self.changed.wait()
             self.body += message["body"]
             self.ended = not message["more_body"]
         else:
             self.gone = True
-        await self.changed.set()
+        self.notify()
 
     async def receive(self) -> Any:
         while not self.body and not self.ended and not self.gone:
-            await self.changed.clear()
             await self.changed.wait()
         if self.gone:
             return {"type": "http.disconnect"}
         message = {"type": "http.request", "body": bytes(self.body), "more_body": not self.ended}
-        owed = 0 if self.ended else self.owed
         self.body.clear()
         self.ended = False
-        self.owed = 0
-        if owed:
-            await self.give_back(owed)
+        self.notify()
+        await self.taken()
         return message
+
+    def is_full(self) -> bool:
+        return len(self.body) >= MOST_AHEAD
+
+    async def taken(self) -> None:
+        pass
+
+    def close(self) -> None:
+        """Nobody will take anything any more."""
+        self.closed = True
+        self.notify()
+
+    def notify(self) -> None:
+        self.changed.set()
+        self.changed = anyio.Event()
 
 
 class RequestTasks:
@@ -73,34 +92,62 @@ class RequestTasks:
         inbox = self.make_inbox()
 
         async def with_inbox(scope: Any, receive: Any, send: Any, *threads: Any) -> None:
-            await application(scope, inbox.receive, send, *threads)
+            try:
+                await application(scope, inbox.receive, send, *threads)
+            finally:
+                inbox.close()
 
         await self.group.spawn_app(with_inbox, config, scope, send)
         return inbox.put
 
 
+class OneStream(H11Protocol):
+    """A connection by HTTP/1.1."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.task_group: Any = RequestTasks(self.task_group, Inbox)
+
+
+class StreamInbox(Inbox):
+    """That of a stream of HTTP/2: `owed` is how much of its window is to be given back."""
+
+    def __init__(self, connection: IndependentStreams, stream_id: int) -> None:
+        super().__init__()
+        self.connection = connection
+        self.stream_id = stream_id
+        self.owed = 0
+        self.whole = False
+
+    def is_full(self) -> bool:
+        return False
+
+    async def taken(self) -> None:
+        owed, self.owed = self.owed, 0
+        if owed and not self.whole:
+            await self.connection.give_back(owed, self.stream_id)
+
+
 class IndependentStreams(H2Protocol):
-    """A connection. A stream is reset when its response breaks off, and when it is complete while the client would go
-    on with the request."""
+    """A connection by HTTP/2. A stream is reset when its response breaks off, and when it is complete while the client
+    would go on with the request."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.task_group: Any = RequestTasks(self.task_group, self.make_inbox)
-        self.inboxes: dict[int, Inbox] = {}  # of requests whose body has not ended
+        self.inboxes: dict[int, StreamInbox] = {}  # of requests whose body has not ended
         self.beginning = 0  # the stream whose request begins
 
     def make_inbox(self) -> Inbox:
-        stream_id = self.beginning
-
-        async def give_back(count: int) -> None:
-            try:
-                self.connection.increment_flow_control_window(count, stream_id)
-            except (ProtocolError, KeyError):
-                return  # it has ended
-            await self._flush()
-
-        inbox = self.inboxes[stream_id] = Inbox(self.context.event_class(), give_back)
+        inbox = self.inboxes[self.beginning] = StreamInbox(self, self.beginning)
         return inbox
+
+    async def give_back(self, count: int, stream_id: int) -> None:
+        try:
+            self.connection.increment_flow_control_window(count, stream_id)
+        except (ProtocolError, KeyError):
+            return  # it has ended
+        await self._flush()
 
     async def _create_stream(self, request: RequestReceived) -> None:
         self.beginning = request.stream_id
@@ -114,8 +161,8 @@ class IndependentStreams(H2Protocol):
             if isinstance(event, StreamReset) and event.stream_id in self.stream_buffers:
                 self.stream_buffers[event.stream_id].set_complete()  # so it is not reset again
             await super()._handle_events([event])
-            if isinstance(event, StreamEnded | StreamReset):
-                self.inboxes.pop(event.stream_id, None)
+            if isinstance(event, StreamEnded | StreamReset) and event.stream_id in self.inboxes:
+                self.inboxes.pop(event.stream_id).whole = True
         await self._flush()
 
     async def take(self, event: DataReceived) -> None:
