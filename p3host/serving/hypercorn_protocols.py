@@ -16,6 +16,7 @@ import hypercorn.protocol
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
+from hypercorn.events import Updated
 from hypercorn.protocol.events import Body
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
@@ -163,6 +164,8 @@ class IndependentStreams(H2Protocol):
             await super()._handle_events([event])
             if isinstance(event, StreamEnded | StreamReset) and event.stream_id in self.inboxes:
                 self.inboxes.pop(event.stream_id).whole = True
+            if isinstance(event, StreamReset):
+                await self.send(Updated(idle=self.idle))
         await self._flush()
 
     async def take(self, event: DataReceived) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+from asyncio import WriteTransport
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -19,7 +20,7 @@ from .hypercorn_protocols import use_inboxes
 from .listening import BACKLOG
 from .observed import is_news
 from .settings import Settings
-from .stopping import STOPPING, ignore
+from .stopping import STOPPING, ignore, leave_silent_clients
 
 
 class Config(hypercorn.Config):
@@ -94,11 +95,18 @@ def remembered(base: type[Any], connections: set[Any]) -> type[Any]:
 async def cut_off_late(connections: set[Any], grace_seconds: float, told: anyio.Event, ended: anyio.Event) -> None:
     """Ends the connections that are still there when the time is over. hypercorn itself would wait until their clients
     have taken all."""
+
+    def transports() -> list[WriteTransport]:
+        return [each.writer.transport for each in connections if hasattr(each, "writer")]  # on asyncio
+
     await told.wait()
-    with anyio.move_on_after(grace_seconds):
-        await ended.wait()
+    async with anyio.create_task_group() as group:
+        group.start_soon(leave_silent_clients, transports)
+        with anyio.move_on_after(grace_seconds):
+            await ended.wait()
+        group.cancel_scope.cancel()
+    for transport in transports():
+        transport.abort()
     for connection in list(connections):
-        if hasattr(connection, "writer"):  # on asyncio
-            connection.writer.transport.abort()
-        else:
+        if hasattr(connection, "stream"):  # on trio
             await anyio.aclose_forcefully(connection.stream)

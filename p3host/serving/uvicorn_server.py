@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+from asyncio import WriteTransport
 from collections.abc import Awaitable, Callable
 from functools import partial
 from math import ceil
@@ -12,13 +13,14 @@ from time import monotonic
 from types import FrameType
 from typing import Any
 
+import anyio
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from .listening import BACKLOG
 from .observed import is_news
 from .settings import Settings
-from .stopping import end_at_once, surviving
+from .stopping import end_at_once, leave_silent_clients, surviving
 
 TICKS_PER_SECOND = 10  # uvicorn's
 MOST_HEAD_BYTES = 1 << 16
@@ -109,6 +111,15 @@ class Server(uvicorn.Server):
                 connection.transport.abort()
             waiting[connection] = request, since
         self.waiting = waiting
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(leave_silent_clients, self.transports)
+            await super().shutdown(sockets)
+            group.cancel_scope.cancel()
+
+    def transports(self) -> list[WriteTransport]:
+        return [connection.transport for connection in self.server_state.connections]
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit and self.settings.workers == 1:

@@ -26,9 +26,11 @@ def component() -> Component:
 
 @pytest.fixture
 async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with Application(component(), pool=PoolLimits(instances=1)) as application:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=application), base_url="http://site") as client:
-            yield client
+    async with (
+        Application(component(), pool=PoolLimits(instances=1)) as application,
+        httpx.AsyncClient(transport=httpx.ASGITransport(app=application), base_url="http://site") as client,
+    ):
+        yield client
 
 
 @pytest.mark.parametrize(
