@@ -6,6 +6,7 @@ import signal
 from asyncio import WriteTransport
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 import anyio
 
@@ -18,14 +19,14 @@ def ignore(*args: object) -> None:
 
 
 @contextmanager
-def surviving() -> Iterator[None]:
-    """Within the block, the signals do nothing to this process unless somebody handles them."""
-    before = {each: signal.signal(each, ignore) for each in STOPPING}
+def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Within the block, the signals have `handler` called, unless somebody else handles them."""
+    before = {each: signal.signal(each, handler) for each in STOPPING}
     try:
         yield
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for each, former in before.items():
+            signal.signal(each, former)
 
 
 def end_at_once(number: signal.Signals) -> None:

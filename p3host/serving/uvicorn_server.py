@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from .listening import BACKLOG
 from .observed import is_news
 from .settings import Settings
-from .stopping import end_at_once, leave_silent_clients, surviving
+from .stopping import end_at_once, handling, leave_silent_clients
 
 TICKS_PER_SECOND = 10  # uvicorn's
 MOST_HEAD_BYTES = 1 << 16
@@ -43,8 +43,9 @@ def serve(application: Any, listener: socket.socket, settings: Settings) -> None
     )
     config.load()
     config.ssl = settings.tls
-    with surviving():  # uvicorn sends itself the signal again when it has stopped
-        Server(config, settings).run(sockets=[listener])
+    server = Server(config, settings)
+    with handling(server.remember_signal):  # before uvicorn does, and when it has ended and sends it to itself again
+        server.run(sockets=[listener])
 
 
 class Protocol(HttpToolsProtocol):
@@ -120,6 +121,9 @@ class Server(uvicorn.Server):
 
     def transports(self) -> list[WriteTransport]:
         return [connection.transport for connection in self.server_state.connections]
+
+    def remember_signal(self, sig: int, frame: FrameType | None) -> None:
+        self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self.should_exit and self.settings.workers == 1:

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 from asgi_guests import ANSWERS
-from serve_process import C_HTTP, SECONDS, Server, serving
+from serve_process import C_HTTP, SECONDS, connect, receive_until, request_bytes, serving, wait_until_refused
 
 from p3host import cli
 from p3host.asgi import PoolLimits
@@ -34,25 +34,6 @@ def answers(tmp_path: Path) -> Path:
     path = tmp_path / "answers.wat"
     path.write_text(ANSWERS)
     return path
-
-
-def request_bytes(method: str, path: str, *headers: str) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: example.com", *headers, "", ""]
-    return "\r\n".join(lines).encode()
-
-
-def connect(server: Server) -> socket.socket:
-    host, _, port = server.url.removeprefix("http://").rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=SECONDS)
-
-
-def receive_until(connection: socket.socket, end: bytes) -> bytes:
-    received = b""
-    while not received.endswith(end):
-        piece = connection.recv(65536)
-        assert piece, f"the connection has ended after {received!r}"
-        received += piece
-    return received
 
 
 @parametrize_servers
@@ -98,12 +79,6 @@ def test_http2_is_spoken_where_it_is_asked_for(options: list[str]) -> None:
         assert {answer.http_version for answer in answers} == {"HTTP/2"}
 
 
-def memory(pid: int) -> int:
-    """The most memory that a process has had, in bytes."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) << 10
-
-
 @pytest.mark.parametrize("options", [SERVERS["uvicorn"], SERVERS["hypercorn-trio"]], ids=["uvicorn", "hypercorn-trio"])
 def test_a_large_upload_streams_through_in_constant_memory(options: list[str]) -> None:
     size, piece = (100 << 20) if options == SERVERS["uvicorn"] else (20 << 20), 1 << 20
@@ -119,7 +94,7 @@ def test_a_large_upload_streams_through_in_constant_memory(options: list[str]) -
 
     with serving(*options) as server, connect(server) as connection:
         assert httpx.post(f"{server.url}/echo", content=b"a" * piece).content == b"A" * piece
-        before = memory(server.process.pid)
+        before = server.memory()
         sender = threading.Thread(target=send, args=(connection,))
         sender.start()
         count = 0
@@ -128,7 +103,7 @@ def test_a_large_upload_streams_through_in_constant_memory(options: list[str]) -
             assert received
             count += received.count(b"A")
         sender.join()
-        assert memory(server.process.pid) - before < 10 << 20
+        assert server.memory() - before < 10 << 20
 
 
 @parametrize_servers
@@ -183,16 +158,6 @@ def test_requests_may_end_when_it_is_told_to_stop(options: list[str], number: si
         assert server.process.wait(SECONDS) == 0
 
 
-def wait_until_refused(server: Server) -> None:
-    while True:
-        try:
-            connect(server).close()
-        except ConnectionResetError:
-            continue  # it was still listening, but no more
-        except ConnectionRefusedError:
-            return
-
-
 @parametrize_servers
 def test_requests_that_do_not_end_are_cut_off(options: list[str], answers: Path) -> None:
     with serving(*options, "--grace", "1", component=answers) as server, connect(server) as connection:
@@ -210,24 +175,19 @@ def test_workers_serve_side_by_side_and_are_replaced(options: list[str]) -> None
             assert httpx.post(f"{server.url}/echo", content=b"hello").content == b"HELLO"
             assert server.line().startswith("POST /echo 200 5 B")
         assert 'p3host_requests_total{method="POST",status="200"} 10.0' in httpx.get(metrics).text
-        before = children(server)
+        before = server.children()
         assert len(before) == 3  # one serves the metrics
         os.kill(before[1], signal.SIGKILL)
         assert server.line() == f"p3host: process {before[1]} was killed by signal 9"
-        while len(after := children(server)) < 3:
+        while len(after := server.children()) < 3:
             assert httpx.post(f"{server.url}/echo", content=b"hello").content == b"HELLO"
         assert server.stop(signal.SIGTERM) == 0
         assert not [pid for pid in {*before, *after} if Path(f"/proc/{pid}").exists()]
 
 
-def children(server: Server) -> list[int]:
-    pid = server.process.pid
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def test_workers_end_with_their_parent() -> None:
     with serving("--workers", "2") as server:
-        workers = children(server)
+        workers = server.children()
         server.process.kill()
         server.process.wait()
         wait_until_refused(server)
