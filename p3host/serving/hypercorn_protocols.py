@@ -16,7 +16,8 @@ import hypercorn.protocol
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
-from hypercorn.events import Updated
+from hypercorn.events import Closed, Updated
+from hypercorn.events import Event as ConnectionEvent
 from hypercorn.protocol.events import Body
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
@@ -153,6 +154,12 @@ class IndependentStreams(H2Protocol):
     async def _create_stream(self, request: RequestReceived) -> None:
         self.beginning = request.stream_id
         await super()._create_stream(request)
+
+    async def handle(self, event: ConnectionEvent) -> None:
+        await super().handle(event)
+        if isinstance(event, Closed):  # nobody will send what is left, so it isn't to be waited for
+            for buffer in self.stream_buffers.values():
+                await buffer.close()
 
     async def _handle_events(self, events: list[Event]) -> None:
         for event in events:

@@ -79,15 +79,27 @@ async def told_to_stop(told: anyio.Event, is_alone: bool) -> None:
 
 
 def remembered(base: type[Any], connections: set[Any]) -> type[Any]:
-    """hypercorn's class of connections, whose live ones are in `connections`."""
+    """hypercorn's class of connections, of which `connections` has those that live. One whose client is gone does not
+    wait for another request."""
 
     class Connection(base):  # type: ignore[misc]
+        client_is_gone = False
+
         async def run(self) -> None:
             connections.add(self)
             try:
                 await super().run()
             finally:
                 connections.discard(self)
+
+        async def _read_data(self) -> None:
+            await super()._read_data()
+            self.client_is_gone = True
+            await self.idle_task.stop()
+
+        async def _idle_timeout(self) -> None:
+            if not self.client_is_gone:
+                await super()._idle_timeout()
 
     return Connection
 

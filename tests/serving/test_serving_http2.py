@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import sleep
 from typing import TypeVar
 
 import h2.config
@@ -165,6 +166,21 @@ def test_a_client_that_goes_on_with_an_upload_after_the_response_is_told(options
         assert client.wait(h2.events.StreamReset, stream).error_code == ErrorCodes.NO_ERROR
         stream = client.request("GET", "/logo.svg")
         assert client.body(stream).startswith(b"<svg")
+
+
+@parametrize_backends
+def test_clients_that_are_gone_leave_nothing_behind(options: list[str]) -> None:
+    with serving(*options, "--grace", "1000", component=C_SITE) as server:
+        files = Path(f"/proc/{server.process.pid}/fd")
+        with client_of(server) as client:
+            assert client.body(client.request("GET", "/logo.svg"))  # all is open that it needs
+        before = len(list(files.iterdir()))
+        for method, path in [("HEAD", "/"), ("GET", "/script.js"), ("POST", "/echo")] * 10:
+            with client_of(server) as client:
+                client.wait(h2.events.ResponseReceived, client.request(method, path, end=method != "POST"))
+        while len(list(files.iterdir())) > before:
+            sleep(0.05)
+        assert server.stop() == 0
 
 
 @parametrize_backends
