@@ -149,8 +149,12 @@ def serve_metrics(address: Address, metrics: Metrics | None, console: Console) -
 
 
 def reason_of(error: OSError | UnicodeError) -> str:
-    """Why an address can't be used; a UnicodeError says that it can be no host's name."""
-    return str(error) if isinstance(error, UnicodeError) else error.strerror or str(error)
+    """Why an address can't be used. A UnicodeError says that it can be no host's name."""
+    if isinstance(error, UnicodeError):
+        return str(error)
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)  # to which `socket.create_server` would add the address
+    return error.strerror or str(error)
 
 
 def start_logging() -> None:
