@@ -45,13 +45,15 @@ class Inbox:
         if message["type"] == "http.request":
             while self.is_full() and not self.gone and not self.closed:
                 await self.changed.wait()
-            self.body += message["body"]
-            self.ended = not message["more_body"]
+            if not self.closed:
+                self.body += message["body"]
+                self.ended = not message["more_body"]
         else:
             self.gone = True
         self.notify()
 
     async def receive(self) -> Any:
+        await self.make_room()
         while not self.body and not self.ended and not self.gone:
             await self.changed.wait()
         if self.gone:
@@ -59,15 +61,18 @@ class Inbox:
         message = {"type": "http.request", "body": bytes(self.body), "more_body": not self.ended}
         self.body.clear()
         self.ended = False
+        self.taken()
         self.notify()
-        await self.taken()
         return message
 
     def is_full(self) -> bool:
         return len(self.body) >= MOST_AHEAD
 
-    async def taken(self) -> None:
-        pass
+    def taken(self) -> None:
+        """All that was there has been taken."""
+
+    async def make_room(self) -> None:
+        """More is asked for."""
 
     def close(self) -> None:
         """Nobody will take anything any more."""
@@ -112,22 +117,26 @@ class OneStream(H11Protocol):
 
 
 class StreamInbox(Inbox):
-    """That of a stream of HTTP/2: `owed` is how much of its window is to be given back."""
+    """That of a stream of HTTP/2. Of its window `used` is what is here, `free` what can be given back."""
 
     def __init__(self, connection: IndependentStreams, stream_id: int) -> None:
         super().__init__()
         self.connection = connection
         self.stream_id = stream_id
-        self.owed = 0
+        self.used = self.free = 0
         self.whole = False
 
     def is_full(self) -> bool:
         return False
 
-    async def taken(self) -> None:
-        owed, self.owed = self.owed, 0
-        if owed and not self.whole:
-            await self.connection.give_back(owed, self.stream_id)
+    def taken(self) -> None:
+        self.free += self.used
+        self.used = 0
+
+    async def make_room(self) -> None:
+        free, self.free = self.free, 0
+        if free and not self.whole:
+            await self.connection.give_back(free, self.stream_id)
 
 
 class IndependentStreams(H2Protocol):
@@ -158,7 +167,7 @@ class IndependentStreams(H2Protocol):
     async def handle(self, event: ConnectionEvent) -> None:
         await super().handle(event)
         if isinstance(event, Closed):  # nobody will send what is left, so it isn't to be waited for
-            for buffer in self.stream_buffers.values():
+            for buffer in list(self.stream_buffers.values()):
                 await buffer.close()
 
     async def _handle_events(self, events: list[Event]) -> None:
@@ -181,7 +190,7 @@ class IndependentStreams(H2Protocol):
             self.connection.increment_flow_control_window(event.flow_controlled_length)
         stream, inbox = self.streams.get(event.stream_id), self.inboxes.get(event.stream_id)
         if stream is not None and inbox is not None:
-            inbox.owed += event.flow_controlled_length
+            inbox.used += event.flow_controlled_length
             await stream.handle(Body(stream_id=event.stream_id, data=event.data))
 
     async def _close_stream(self, stream_id: int) -> None:
