@@ -123,8 +123,8 @@ ANSWERS = component_text(
   (export "wasi:http/handler@0.3.0" (instance $handler))""",
 )
 """`/trap`, `/error` (answers with an error), `/wait` (for ever), `/spin` (computes for ever), `/open` (its body never
-comes), `/late` (its body traps), `/informational` (the status 103), `/protocol` (the status 200 to HTTP, 201 to HTTPS). Anything else is answered by the status 199 and the
-number of requests that the instance has had."""
+comes), `/late` (its body traps), `/informational` (the status 103), `/protocol` (the status 200 to HTTP, 201 to HTTPS).
+Anything else is answered by the status 199 and the number of requests that the instance has had."""
 
 
 def answers() -> Component:
