@@ -17,7 +17,7 @@ import anyio
 import hypercorn
 
 from .hypercorn_protocols import use_inboxes
-from .listening import BACKLOG
+from .listening import BACKLOG, MOST_HEAD_BYTES
 from .observed import is_news
 from .settings import Settings
 from .stopping import STOPPING, ignore, leave_silent_clients
@@ -50,6 +50,7 @@ def serve(application: Any, listener: socket.socket, settings: Settings) -> None
     config.accesslog = None
     config.errorlog = logger
     config.include_server_header = False
+    config.h11_max_incomplete_size = MOST_HEAD_BYTES
     config.keep_alive_timeout = settings.head_seconds
     config.graceful_timeout = settings.grace_seconds
     options = {"use_uvloop": True} if settings.backend == "asyncio" and find_spec("uvloop") else {}

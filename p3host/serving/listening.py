@@ -8,6 +8,7 @@ import socket
 from .settings import Address
 
 BACKLOG = 2048
+MOST_HEAD_BYTES = 1 << 16  # of a request
 STALLED_SECONDS = 60  # after which a connection ends whose client takes nothing of what was sent
 
 

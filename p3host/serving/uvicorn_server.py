@@ -17,13 +17,13 @@ import anyio
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from .listening import BACKLOG
+from .listening import BACKLOG, MOST_HEAD_BYTES
 from .observed import is_news
 from .settings import Settings
 from .stopping import end_at_once, handling, leave_silent_clients
 
 TICKS_PER_SECOND = 10  # uvicorn's
-MOST_HEAD_BYTES = 1 << 16
+TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 def serve(application: Any, listener: socket.socket, settings: Settings) -> None:
@@ -56,8 +56,12 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self.unread += len(data)
         super().data_received(data)
-        if self.unread > MOST_HEAD_BYTES:
-            self.transport.abort()
+        if self.unread > MOST_HEAD_BYTES and not self.transport.is_closing():
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.write(TOO_LARGE)
+                self.transport.close()
+            else:
+                self.transport.abort()
 
     def on_headers_complete(self) -> None:
         self.unread = 0
@@ -108,7 +112,8 @@ class Server(uvicorn.Server):
             last, since = self.waiting.get(connection, (request, now))
             if last is not request:
                 since = now
-            if now - since > self.settings.head_seconds:
+            # One that still takes what was sent goes on, as long as the system sees it take anything.
+            if now - since > self.settings.head_seconds and not connection.transport.get_write_buffer_size():
                 connection.transport.abort()
             waiting[connection] = request, since
         self.waiting = waiting

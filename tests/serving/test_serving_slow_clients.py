@@ -78,6 +78,17 @@ def test_heads_that_do_not_end_are_not_collected(options: list[str], begun: byte
 
 
 @parametrize_servers
+@pytest.mark.parametrize(("size", "status"), [(60_000, 200), (1_000_000, 431)])
+def test_a_head_that_is_too_large_is_refused(options: list[str], size: int, status: int) -> None:
+    with serving(*options, component=C_SITE) as server, connect(server) as connection:
+        try:
+            connection.sendall(request_bytes("GET", "/logo.svg", f"A: {'b' * size}"))
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it need not be read to its end
+        assert connection.recv(12) == b"HTTP/1.1 %d" % status
+
+
+@parametrize_servers
 def test_a_body_that_does_not_come_and_one_that_is_not_taken_free_their_places(options: list[str]) -> None:
     limits = ["--instances", "1", "--concurrent-requests", "2", "--waiting-seconds", "60", "--request-seconds", "1"]
     with serving(*options, *limits, component=C_SITE) as server, connect(server) as sender, connect(server) as taker:
@@ -103,14 +114,18 @@ def test_a_client_that_takes_nothing_is_given_up_by_the_system() -> None:
 class FakeConnection:
     """A connection of uvicorn's. `request` is the one that it has or had last."""
 
-    def __init__(self, request: Any = None, *, is_closing: bool = False) -> None:
+    def __init__(self, request: Any = None, *, is_closing: bool = False, unsent: int = 0) -> None:
         self.cycle = request
         self.transport = self
         self.closing = is_closing
+        self.unsent = unsent
         self.aborted = False
 
     def is_closing(self) -> bool:
         return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
 
     def abort(self) -> None:
         self.aborted = True
@@ -127,8 +142,9 @@ def request(*, complete: bool) -> SimpleNamespace:
         (FakeConnection(request(complete=True)), True),
         (FakeConnection(request(complete=False)), False),
         (FakeConnection(request(complete=False), is_closing=True), True),
+        (FakeConnection(request(complete=True), unsent=1), False),
     ],
-    ids=["new", "answered", "being answered", "broken off"],
+    ids=["new", "answered", "being answered", "broken off", "being sent"],
 )
 def test_uvicorns_connections_end_when_they_had_no_request_for_too_long(connection: Any, ends: bool) -> None:
     settings = Settings(path="", address=("", 0), wasi=Wasi(), pool=PoolLimits(), head_seconds=10)
