@@ -299,8 +299,8 @@ def build_c(name: str, work: Path, needs: tuple[str, ...] = ()) -> Path:
     """A C guest, whose world may import what the guests in `needs` export."""
     core = work / f"{name}.wasm"
     run(
-        clang(), "--target=wasm32-unknown-unknown", "-O2", "-ffreestanding", "-nostdlib", "-Wall", "-Werror", "-I", "c",
-        f"{name}/{name}.c", "c/runtime.c", "-o", core,
+        clang(), "--target=wasm32-unknown-unknown", "-std=gnu23", "-O2", "-ffreestanding", "-nostdlib",
+        "-Wall", "-Werror", "-I", "c", f"{name}/{name}.c", "c/runtime.c", "-o", core,
         "-Wl,--no-entry", "-Wl,--stack-first", "-Wl,--strip-debug", "-Wl,--export-table",
         cwd=GUESTS,
     )  # fmt: skip
@@ -333,6 +333,7 @@ BUILDERS: dict[str, Callable[[str, Path], Path]] = {
     "c-sockets-p2": build_c,
     "c-files": build_c,
     "c-http-p2": build_c,
+    "c-site": build_c,
 }
 
 

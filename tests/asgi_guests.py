@@ -24,6 +24,9 @@ TYPES = """(import "wasi:http/types@0.3.0" (instance $types
       (result (tuple (stream u8) $trailers))))
     (export "[method]request.get-path-with-query"
       (func (param "self" (borrow $request)) (result (option string))))
+    (type $scheme-variant (variant (case "HTTP") (case "HTTPS") (case "other" string)))
+    (export "scheme" (type $scheme (eq $scheme-variant)))
+    (export "[method]request.get-scheme" (func (param "self" (borrow $request)) (result (option $scheme))))
     (export "[static]response.new" (func
       (param "headers" (own $fields)) (param "contents" (option (stream u8))) (param "trailers" $trailers)
       (result (tuple (own $response) $sent))))
@@ -40,6 +43,7 @@ TYPES = """(import "wasi:http/types@0.3.0" (instance $types
   (alias export $types "[method]fields.append" (func $fields-append))
   (alias export $types "[static]request.consume-body" (func $consume-body))
   (alias export $types "[method]request.get-path-with-query" (func $get-path))
+  (alias export $types "[method]request.get-scheme" (func $get-scheme))
   (alias export $types "[static]response.new" (func $response-new))
   (alias export $types "[method]response.set-status-code" (func $set-status))
   (type $answer (result (own $response) (error $error-code)))"""
@@ -49,6 +53,7 @@ CANONS = {
     "fields-append": (f"lower (func $fields-append) {MEMORY}", "(param i32 i32 i32 i32 i32 i32)"),
     "consume-body": (f"lower (func $consume-body) {MEMORY}", "(param i32 i32 i32)"),
     "get-path": (f"lower (func $get-path) {MEMORY}", "(param i32 i32)"),
+    "get-scheme": (f"lower (func $get-scheme) {MEMORY}", "(param i32 i32)"),
     "response-new": (f"lower (func $response-new) {MEMORY}", "(param i32 i32 i32 i32 i32)"),
     "set-status": ("lower (func $set-status)", "(param i32 i32) (result i32)"),
     "return": ("task.return (result $answer) (memory $memory)", "(param i32 i32 i32 i32 i32)"),
@@ -84,8 +89,8 @@ CODE = """
       (drop (call $set-status (i32.load (i32.const 32)) (local.get $status)))
       (call $return (i32.const 0) (i32.load (i32.const 32)) (i32.const 0) (i32.const 0) (i32.const 0))
       (i32.wrap_i64 (i64.shr_u (local.get $trailers) (i64.const 32))))
-    (func $count (result i32) (local $trailers i32) (local $set i32)
-      (local.set $trailers (call $respond (i32.add (i32.const 199) (global.get $count)) (i32.const 0)))
+    (func $answer (param $status i32) (result i32) (local $trailers i32) (local $set i32)
+      (local.set $trailers (call $respond (local.get $status) (i32.const 0)))
       (local.set $set (call $set-new))
       (call $set (local.get $trailers))
       (drop (call $trailers-write (local.get $trailers) (i32.const 64)))  ;; zeros: no trailers
@@ -150,7 +155,11 @@ CODE = """
       (if (i32.eq (local.get $kind) (i32.const 0x6d)) (then (return (call $lie (i32.const 527)))))
       ;; /bounce
       (if (i32.eq (local.get $kind) (i32.const 0x62)) (then (return (call $bounce (local.get $request)))))
-      (call $count))
+      ;; /protocol
+      (if (i32.eq (local.get $kind) (i32.const 0x70)) (then
+        (call $get-scheme (local.get $request) (i32.const 80))
+        (return (call $answer (i32.add (i32.const 200) (i32.load8_u (i32.const 84)))))))
+      (call $answer (i32.add (i32.const 199) (global.get $count))))
     (func (export "handle-event") (param $event i32) (param $p1 i32) (param $p2 i32) (result i32) (local $set i32)
       (if (i32.eq (local.get $event) (i32.const 6)) (then (call $cancel) (return (i32.const 0))))
       (if (i32.eqz (local.get $event)) (then (unreachable)))  ;; it has yielded
@@ -178,8 +187,8 @@ ANSWERS = component_text(
 )
 """`/trap`, `/error` (answers with an error), `/wait` (for ever), `/spin` (computes for ever), `/open` (its body never
 comes), `/late` (its body traps), `/informational` (the status 103), `/fewer` and `/more` (three bytes, where four or
-two were announced), `/bounce` (the request's body). Anything else is answered by the status 199 and the number of
-requests that the instance has had."""
+two were announced), `/bounce` (the request's body), `/protocol` (the status 200 to HTTP, 201 to HTTPS). Anything
+else is answered by the status 199 and the number of requests that the instance has had."""
 
 
 def answers() -> Component:

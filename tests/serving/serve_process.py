@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -50,6 +51,15 @@ class Server:
         self.process.send_signal(number)
         return self.process.wait(SECONDS)
 
+    def children(self) -> list[int]:
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def memory(self) -> int:
+        """The most memory that it has had, in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) << 10
+
 
 @contextmanager
 def serving(*options: str, component: Path | str = C_HTTP) -> Iterator[Server]:
@@ -88,3 +98,13 @@ def receive_until(connection: socket.socket, end: bytes) -> bytes:
         assert piece, f"the connection has ended after {received!r}"
         received += piece
     return received
+
+
+def wait_until_refused(server: Server) -> None:
+    while True:
+        try:
+            connect(server).close()
+        except ConnectionResetError:
+            continue  # it was still listening, but no more
+        except ConnectionRefusedError:
+            return

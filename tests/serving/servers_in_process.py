@@ -17,7 +17,7 @@ import uvicorn
 from anyio.lowlevel import checkpoint
 
 from p3host.asgi import Application
-from p3host.serving.hypercorn_connections import repair
+from p3host.serving.hypercorn_server import repair
 
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 1
@@ -93,7 +93,7 @@ async def serve_by_hypercorn(
     application: Application, listener: socket.socket, server: str, started: anyio.Event, stop: anyio.Event
 ) -> None:
     backend = backend_here()
-    repair(backend, SECONDS)
+    repair(backend, set(), SECONDS)
     config = hypercorn.Config()
     config.bind = [f"fd://{listener.detach()}"]
     config.backlog = BACKLOG
