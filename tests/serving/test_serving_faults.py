@@ -12,8 +12,8 @@ import h2.events
 import httpx
 import pytest
 from asgi_guests import ANSWERS
-from hyperframe.frame import DataFrame
 from http_servers import LINGER_NOT
+from hyperframe.frame import DataFrame
 from serve_process import SECONDS, SERVERS, connect, parametrize_servers, receive_until, request_bytes, serving
 
 
