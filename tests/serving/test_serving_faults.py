@@ -13,6 +13,7 @@ import httpx
 import pytest
 from asgi_guests import ANSWERS
 from http_servers import LINGER_NOT
+from hyperframe.frame import DataFrame
 from serve_process import SECONDS, SERVERS, connect, parametrize_servers, receive_until, request_bytes, serving
 
 
@@ -78,8 +79,7 @@ def test_a_body_that_comes_after_the_response_leaves_the_connection_usable(optio
         client = Http2Client(connection)
         client.request(1, b"POST", end=False)
         client.receive_until(lambda: 1 in client.ended)
-        client.protocol.send_data(1, b"late", end_stream=True)
-        client.flush()
+        connection.sendall(DataFrame(1, b"late", flags=["END_STREAM"]).serialize())
         client.request(3)
         client.receive_until(lambda: 3 in client.ended)
         assert client.responses == {1: b"200", 3: b"201"}
@@ -108,7 +108,7 @@ def test_a_client_that_resets_its_connection_before_the_end_of_a_response_frees_
         for _ in range(3):
             with connect(server) as connection:
                 connection.sendall(request_bytes("POST", "/bounce", "Content-Length: 10") + b"abc")
-                receive_until(connection, b"\r\n\r\n")
+                assert connection.recv(10) == b"HTTP/1.1 2"
                 reset(connection)
         assert httpx.get(f"{server.url}/count", timeout=SECONDS).is_success
 
