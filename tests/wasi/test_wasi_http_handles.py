@@ -21,7 +21,7 @@ from http_servers import (
     ServedConnection,
     Server,
     all_closed,
-    close_idle,
+   
     loopback,
     serving,
 )
@@ -387,7 +387,7 @@ async def scenario(scripts: list[Script], choices: list[int], drops: bool, seed:
 
 
 async def everything_ends(http: Any, server: Server) -> None:
-    await close_idle(http)
+    await http.aclose()
     await all_closed(http)
     await server.all_closed()
     with anyio.fail_after(SECONDS):

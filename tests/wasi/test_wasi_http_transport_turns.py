@@ -15,7 +15,7 @@ import pytest
 import trustme
 from anyio.abc import ByteReceiveStream
 from guest_text import let_others_run
-from http_servers import SECONDS, ServedConnection, Server, close_idle, counted, serving
+from http_servers import SECONDS, ServedConnection, Server, counted, serving
 
 from p3host.wasi import Http, http_connect, loop_tasks
 
@@ -88,7 +88,7 @@ async def test_a_request_that_is_cancelled_in_any_turn_leaves_nothing(
                 for _ in range(turns):
                     await anyio.lowlevel.checkpoint()
                 tasks.cancel_scope.cancel()
-            await close_idle(http)
+            await http.aclose()
             assert (counted(http), loop_tasks.running) == ((0, 0), set())
             with anyio.fail_after(SECONDS):
                 while open_files() > files or server.open:
