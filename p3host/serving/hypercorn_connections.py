@@ -1,5 +1,5 @@
-"""What hypercorn leaves undone for its connections: one that fails must end alone, not with the whole server, and a client
-that doesn't read must not keep its request for ever."""
+"""What hypercorn leaves undone for its connections: one that fails must end alone, not with the whole server, and a
+client that doesn't read must not keep its request for ever."""
 
 from __future__ import annotations
 

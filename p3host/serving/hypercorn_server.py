@@ -94,8 +94,9 @@ def remembered(base: type[Any], connections: set[Any], send_seconds: float) -> t
 
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
-            if hasattr(self, "stream"):  # on trio
-                self.stream = ImpatientStream(self.stream, send_seconds)
+            stream: Any = getattr(self, "stream", None)
+            if stream is not None:  # on trio
+                self.stream = ImpatientStream(stream, send_seconds)
 
         async def run(self) -> None:
             connections.add(self)

@@ -21,7 +21,6 @@ from http_servers import (
     ServedConnection,
     Server,
     all_closed,
-   
     loopback,
     serving,
 )
