@@ -303,15 +303,22 @@ def pool_options(function: Callable[..., None]) -> Callable[..., None]:
 
 @main.command()
 @click.option("--addr", "address", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT",
-              callback=parse_addr, help="Where to serve; port 0 takes any that is free.")  # fmt: skip
+              callback=parse_addr,
+              help="Where to serve; without HOST, at all addresses; port 0 takes any that is free.")  # fmt: skip
+@click.option(
+    "--tls-cert", metavar="FILE", help="Serves HTTPS with this chain of certificates (PEM), the server's own first."
+)
+@click.option("--tls-key", metavar="FILE", help="The certificate's key (PEM), if it is not in the same file.")
 @grant_options
 @backend_option
-@click.option("--http2", is_flag=True, help="HTTP/2 too, on the same port and without TLS.")
+@click.option("--http2", is_flag=True, help="HTTP/2 too, on the same port. Without TLS, clients have to know of it.")
 @click.option("--workers", type=click.IntRange(min=1), default=1, show_default=True, help="How many processes serve.")
 @click.option("--metrics", metavar="HOST:PORT", callback=parse_addr, help="Where to serve metrics for Prometheus.")
 @click.option("--log/--no-log", default=True, show_default=True, help="Whether to print a line for each request.")
 @click.option("--grace", "grace_seconds", type=click.FloatRange(min=0), default=10, show_default=True,
               metavar="SECONDS", help="How long requests may take to end when the server is told to stop.")  # fmt: skip
+@click.option("--head-seconds", type=click.FloatRange(min=0, min_open=True), default=30, show_default=True,
+              help="Seconds within which the head of a request has to come, the first and the next.")  # fmt: skip
 @pool_options
 @click.argument("path", metavar="COMPONENT")
 def serve(
@@ -323,6 +330,8 @@ def serve(
     lookup: tuple[str, ...],
     http: Http | None,
     time_zone: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
     **options: Any,
 ) -> None:
     """Has COMPONENT (a file in binary or text form) answer HTTP requests: it exports wasi:http/handler
@@ -334,6 +343,7 @@ def serve(
     from .asgi import PoolLimits
     from .serving import command
     from .serving.settings import Settings
+    from .serving.tls import BadCertificate, server_context
 
     wasi = Wasi(
         args=[program_name(path)],
@@ -349,7 +359,15 @@ def serve(
         pool = PoolLimits(**{name: options.pop(name) for name, _, _ in POOL_OPTIONS})
     except ValueError as error:
         fail(str(error))
-    settings = Settings(path=path, wasi=wasi, pool=pool, **options)
+    tls = None
+    if tls_cert is not None:
+        try:
+            tls = server_context(tls_cert, tls_key, http2=options["http2"])
+        except BadCertificate as error:
+            fail(str(error))
+    elif tls_key is not None:
+        fail("--tls-key needs a certificate too: --tls-cert FILE")
+    settings = Settings(path=path, wasi=wasi, pool=pool, tls=tls, **options)
     try:
         sys.exit(command.run(settings, command.Console(say, fail, failures, load)))
     except KeyboardInterrupt:

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import anyio
 from anyio.lowlevel import checkpoint
 
 from p3host.abi.layout import MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, flatten_types
@@ -254,3 +255,59 @@ async def let_others_run() -> None:
     """Until the tasks that were just started wait for something."""
     for _ in range(5):
         await checkpoint()
+
+
+FAR = 1_000_000  # ms: nobody waits that long
+SECONDS = 60  # for what takes no time on a machine that has nothing else to do
+
+
+class Waits:
+    """The import `wait`, and what became of its calls. One that is cancelled takes some turns of the loop to unwind, or
+    if it is `stubborn` returns 55."""
+
+    def __init__(self, *, stubborn: bool = False, turns_to_unwind: int = 0) -> None:
+        self.started = 0
+        self.cancelled = 0
+        self.ended = 0
+        self.stubborn = stubborn
+        self.turns_to_unwind = turns_to_unwind
+        self.released = anyio.Event()
+        self.changed = anyio.Event()
+
+    async def __call__(self, ms: int) -> int:
+        self.started += 1
+        self.change()
+        try:
+            with anyio.move_on_after(ms / 1000):
+                await self.released.wait()
+        except anyio.get_cancelled_exc_class():
+            self.cancelled += 1
+            if self.stubborn:
+                return 55
+            with anyio.CancelScope(shield=True):
+                for _ in range(self.turns_to_unwind):
+                    await checkpoint()
+            raise
+        finally:
+            self.ended += 1
+            self.change()
+        return ms
+
+    def release(self) -> None:
+        """Ends all calls, as if their time had come."""
+        self.released.set()
+        self.released = anyio.Event()
+
+    def change(self) -> None:
+        self.changed.set()
+        self.changed = anyio.Event()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Waits until what has become of the calls fulfils a condition."""
+        with anyio.fail_after(SECONDS):
+            while not condition():
+                await self.changed.wait()
+
+    async def begun(self, count: int = 1) -> None:
+        """Waits until so many calls have begun."""
+        await self.until(lambda: self.started >= count)

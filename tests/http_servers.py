@@ -68,9 +68,15 @@ class ServedConnection:
 
     async def reset(self) -> None:
         """Ends the connection as a crash would."""
-        opened = self.stream.extra(SocketAttribute.raw_socket)
+        await reset(self.stream)
+
+
+async def reset(stream: ByteStream) -> None:
+    """Ends a connection as a crash would."""
+    opened = stream.extra(SocketAttribute.raw_socket)
+    if opened.fileno() >= 0:  # else it is lost already
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
-        await anyio.aclose_forcefully(self.stream)
+    await anyio.aclose_forcefully(stream)
 
 
 class Server:

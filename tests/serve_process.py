@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import queue
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,8 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 C_HTTP = Path(__file__).resolve().parents[1] / "guests/c-http/c-http.wasm"
 SECONDS = 60
+
+SERVERS = {
+    "uvicorn": ["--backend", "asyncio"],
+    "hypercorn-asyncio": ["--http2"],
+    "hypercorn-trio": ["--backend", "trio"],
+}
+parametrize_servers = pytest.mark.parametrize("options", SERVERS.values(), ids=SERVERS)
 
 
 class Server:
@@ -40,6 +51,15 @@ class Server:
         self.process.send_signal(number)
         return self.process.wait(SECONDS)
 
+    def children(self) -> list[int]:
+        pid = self.process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def memory(self) -> int:
+        """The most memory that it has had, in bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) << 10
+
 
 @contextmanager
 def serving(*options: str, component: Path | str = C_HTTP) -> Iterator[Server]:
@@ -59,3 +79,32 @@ def serving(*options: str, component: Path | str = C_HTTP) -> Iterator[Server]:
             process.kill()
             process.wait()
             server.collector.join()
+
+
+def request_bytes(method: str, path: str, *headers: str) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: example.com", *headers, "", ""]
+    return "\r\n".join(lines).encode()
+
+
+def connect(server: Server) -> socket.socket:
+    host, _, port = server.url.removeprefix("http://").rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=SECONDS)
+
+
+def receive_until(connection: socket.socket, end: bytes) -> bytes:
+    received = b""
+    while not received.endswith(end):
+        piece = connection.recv(65536)
+        assert piece, f"the connection has ended after {received!r}"
+        received += piece
+    return received
+
+
+def wait_until_refused(server: Server) -> None:
+    while True:
+        try:
+            connect(server).close()
+        except ConnectionResetError:
+            continue  # it was still listening, but no more
+        except ConnectionRefusedError:
+            return

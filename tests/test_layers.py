@@ -18,6 +18,7 @@ THIRD_PARTY = {
     "anyio": {"host/", "component/", "wasi/", "wast/", "testing/", "asgi/", "serving/", "running.py", "cli.py"},
     "uvicorn": {"serving/"},
     "hypercorn": {"serving/"},
+    "h2": {"serving/"},
     "prometheus_client": {"serving/"},
     "click": {"cli.py"},
     "trio": {"testing/", "wasi/"},

@@ -109,8 +109,8 @@ def build_c(name: str, work: Path, needs: tuple[str, ...] = ()) -> Path:
     """A C guest without a C library, whose world may import what the guests in `needs` export."""
     core = work / f"{name}.wasm"
     run(
-        tools.clang(), "--target=wasm32-unknown-unknown", "-O2", "-ffreestanding", "-nostdlib", "-Wall", "-Werror",
-        "-I", "c", f"{name}/{name}.c", "c/runtime.c", "-o", core,
+        tools.clang(), "--target=wasm32-unknown-unknown", "-std=gnu23", "-O2", "-ffreestanding", "-nostdlib",
+        "-Wall", "-Werror", "-I", "c", f"{name}/{name}.c", "c/runtime.c", "-o", core,
         "-Wl,--no-entry", "-Wl,--stack-first", "-Wl,--strip-debug", "-Wl,--export-table",
         cwd=GUESTS,
     )  # fmt: skip
@@ -204,6 +204,7 @@ RECIPES: dict[str, Callable[[str, Path], Path]] = {
     "c-sockets-p2": build_c,
     "c-files": build_c,
     "c-http-p2": build_c,
+    "c-site": build_c,
     "c-command": build_c_command,
     "zig-cc-command": build_zig_cc_command,
     "rust-command": build_rust_command,

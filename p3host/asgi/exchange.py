@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from http import HTTPStatus
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 
 from ..errors import Err, P3HostError, ResponseAborted
 from ..wasi.http import HttpRequest, HttpResponse, RequestRefused
@@ -30,6 +32,7 @@ from .pool import Overloaded, Pool, StartFailed
 logger = logging.getLogger("p3host.asgi")
 
 FAILED, TIMED_OUT, OVERLOADED = 500, 504, 503
+ENDING_SECONDS = 1.0  # that a server has to send the end to a client that is gone
 
 
 class ClientGone(Exception):
@@ -48,6 +51,7 @@ class Exchange:
         self.complete = False
         self.ending = False  # servers say that the client is gone when they have sent the end, too
         self.cancel_scope = anyio.CancelScope()
+        self.deadline = math.inf
         self.incoming = Incoming(receive, self.client_gone)
 
     async def run(self, watchers: Watchers, group: TaskGroup | None = None) -> None:
@@ -56,16 +60,15 @@ class Exchange:
         """
         watchers.add(self.incoming)
         try:
-            try:
-                with self.cancel_scope:
-                    await self.answer(group)
-            finally:
-                watchers.remove(self.incoming)
-            if self.cancel_scope.cancelled_caught and (self.ending or not self.incoming.gone):
+            with self.cancel_scope:
+                await self.answer(group)
+            if self.cancel_scope.cancelled_caught and not self.incoming.gone:
                 limit = self.pool.limits.request_seconds
                 await self.fail(TIMED_OUT, f"it was not answered within {limit} seconds")
         except ClientGone:
             pass
+        finally:
+            watchers.remove(self.incoming)
 
     async def answer(self, group: TaskGroup | None) -> None:
         try:
@@ -89,7 +92,7 @@ class Exchange:
         pool = self.pool
         member = await pool.acquire(group)
         try:
-            self.cancel_scope.deadline = pool.now() + pool.limits.request_seconds
+            self.deadline = self.cancel_scope.deadline = pool.now() + pool.limits.request_seconds
             async with member.handler(request) as response:
                 await self.send_response(response)
         finally:
@@ -122,13 +125,20 @@ class Exchange:
         message: Message = {"type": "http.response.start", "status": status, "headers": headers}
         if has_trailers:
             message["trailers"] = True
+        if self.cancel_scope.cancel_called:
+            await (
+                checkpoint()
+            )  # it is too late, and servers don't know how much of a head was sent if that is cancelled
         self.head_sent = True
         await self.put(message)
 
     async def put_last(self, message: Message) -> None:
         self.ending = True
+        self.incoming.discard()  # or servers that hold what has come for us could not send the end
         await self.put(message)
         self.complete = True
+        if self.incoming.gone:  # the component may go on all the same
+            self.cancel_scope.deadline = self.deadline
 
     async def put(self, message: Message) -> None:
         try:
@@ -140,10 +150,13 @@ class Exchange:
     def client_gone(self) -> None:
         if not self.ending:
             self.cancel_scope.cancel()
+        elif not self.complete:  # some servers can't finish a `send` to one that is gone
+            self.cancel_scope.deadline = min(self.cancel_scope.deadline, self.pool.now() + ENDING_SECONDS)
 
     async def fail(self, status: int, reason: str, cause: Exception | None = None) -> None:
         """The response of p3host's own for a request that the component failed to answer."""
-        logger.error("%s %r failed: %s", self.method, self.asgi_scope["path"], reason)
+        level = logging.ERROR if status >= FAILED else logging.INFO  # of what clients do wrong, there is no end
+        logger.log(level, "%s %r failed: %s", self.method, self.asgi_scope["path"], reason)
         if self.complete:  # but went on
             return
         if self.head_sent:

@@ -33,6 +33,8 @@ class Incoming:
         self.held = 0  # bytes in `pieces`
         self.whole = False
         self.gone = False
+        self.wanted = True
+        self.is_cut_off = False
         self.receiving = False
         self.changed: anyio.Event | None = None
         self.watching: TaskHandle[None, Any] | None = None
@@ -43,7 +45,7 @@ class Incoming:
     async def __anext__(self) -> bytes:
         """:raises ConnectionResetError: the client is gone before the body's end"""
         while not self.pieces:
-            if self.gone:
+            if self.gone or self.is_cut_off:
                 raise ConnectionResetError("the client is gone")
             if self.whole:
                 raise StopAsyncIteration
@@ -57,11 +59,16 @@ class Incoming:
         """Waits until the client is gone. Some servers can't finish a `send` to one that is gone before what came from
         it has been taken: so a little more is taken for each second in which nobody reads."""
         while not self.gone:
-            if self.held >= READ_AHEAD:
+            if self.held >= READ_AHEAD and self.wanted:
                 with anyio.move_on_after(LONG if self.held < MOST_AHEAD else math.inf):
                     await self.change()
                     continue
             await self.progress()
+
+    def discard(self) -> None:
+        """Whatever comes from now on is thrown away: the response has been given."""
+        self.wanted = False
+        self.notify()
 
     async def progress(self) -> None:
         """Takes one message, or waits until another task has."""
@@ -81,9 +88,11 @@ class Incoming:
     def take(self, message: Message) -> None:
         if message["type"] == "http.request":
             piece = message.get("body", b"")
-            if piece:
+            if piece and self.wanted:
                 self.pieces.append(piece)
                 self.held += len(piece)
+            elif piece:
+                self.is_cut_off = True
             if not message.get("more_body", False):
                 self.whole = True
         elif message["type"] == "http.disconnect":

@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..binary.names import parse_extern_name
 from ..errors import Err
 from ..host.calls import PENDING, HostCall, RunningCall
+from ..host.driver import HostTask
 from ..runtime.resource import Resource, RuntimeResource
-from ..types import ExternType, FuncType, NamedType, ResultType, TypeExtern
-from ..values import Ok, class_name, python_name, value_class
+from ..types import (
+    ExternType,
+    FuncType,
+    FutureType,
+    ListType,
+    MapType,
+    NamedType,
+    OptionType,
+    OwnType,
+    RecordType,
+    ResultType,
+    StreamType,
+    TupleType,
+    TypeExtern,
+    ValType,
+    VariantType,
+    contains,
+)
+from ..values import Ok, Some, class_name, python_name, value_class
 from .versions import resolve
 
 if TYPE_CHECKING:
     from ..host.driver import Driver
+
+GIVEN_AWAY = (OwnType, StreamType, FutureType)
+"""What a guest gives up with a value that it returns."""
 
 
 class ExportedFunction:
@@ -45,7 +66,11 @@ class ExportedFunction:
         call = HostCall(self.driver, self.func, self.name, args)
         call.start()
         if call.outcome is PENDING:
-            await call.wait(self.detect_deadlock)
+            try:
+                await call.wait(self.detect_deadlock)
+            except BaseException:
+                call.forget(self.give_up_result)
+                raise
         value = call.result()
         if self.returns_result:
             if isinstance(value, Err):
@@ -53,6 +78,16 @@ class ExportedFunction:
             assert isinstance(value, Ok)
             return value.value
         return value
+
+    def give_up_result(self, value: Any) -> None:
+        """Closes what came with a result that nobody gets, or the guest would wait for whoever has it."""
+        t = self.type.result
+        if t is not None and contains(t, GIVEN_AWAY) and not self.driver.closing:
+
+            async def close() -> None:
+                close_all(self.driver, t, value)
+
+            self.driver.start_task(f"the end of a result of {self.name!r}", close)
 
     def begin(self, *args: Any, on_ended: Callable[[BaseException | None], None]) -> RunningCall:
         """Begins a call that goes on by itself: see `RunningCall`."""
@@ -211,3 +246,42 @@ def add_export(interface: Interface, name: str, value: Any) -> None:
             resource_class.methods[python_name(parts.labels[1])] = value
         else:
             resource_class.statics[python_name(parts.labels[1])] = value
+
+
+def close_all(driver: Driver, t: ValType | None, value: Any) -> None:
+    """Closes all streams, futures and resources in a value of type `t` that a guest has returned."""
+    match t:
+        case StreamType() | FutureType():
+            value.close()
+        case OwnType():
+            if isinstance(value, GuestResource):
+                value.drop()
+            else:
+                close_resource(driver, value)
+        case OptionType(payload=payload):
+            if value is not None:
+                close_all(driver, payload, value.value if isinstance(value, Some) else value)
+        case ResultType():
+            close_all(driver, t.ok if isinstance(value, Ok) else t.error, value.value)
+        case VariantType(cases=cases):
+            close_all(driver, dict(cases)[value.tag], value.value)
+        case RecordType(record_fields=fields):
+            for label, field_type in fields:
+                close_all(driver, field_type, getattr(value, python_name(label)))
+        case TupleType(types=types):
+            for each_type, each in zip(types, value, strict=True):
+                close_all(driver, each_type, each)
+        case ListType(elem_type=elem_type) if contains(elem_type, GIVEN_AWAY):
+            for each in value:
+                close_all(driver, elem_type, each)
+        case MapType(value_type=value_type):
+            for each in value.values():
+                close_all(driver, value_type, each)
+
+
+def close_resource(driver: Driver, resource: Any) -> None:
+    """A host's resource has no owner any more. What its `close` has to wait for is a host task's to await."""
+    close = getattr(resource, "close", None)
+    closing = None if close is None else close()
+    if closing is not None and isinstance(closing, Awaitable):
+        driver.start(HostTask(f"the end of a {type(resource).__name__}", lambda: closing, None))

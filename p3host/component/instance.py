@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import anyio
 
 from ..engine import Engine, Machine, MachineLimits
 from ..errors import InstanceClosed
 from ..host.calls import HostCall, RunningCall
-from ..host.driver import Driver, HostTask
+from ..host.driver import Driver
 from ..host.edge import PythonEdge
 from ..host.functions import BoundHostFunction, HostFunction
 from ..host.interrupts import protect
@@ -22,7 +22,7 @@ from ..runtime.resource import Resource, RuntimeResource
 from ..runtime.store import DEFAULT_MAX_ARGUMENT_BYTES, DEFAULT_MAX_HANDLES, DEFAULT_MAX_TASKS, Store
 from ..types import FuncType, NamedType, ResourceType
 from ..values import value_class
-from .exports import ExportedFunction, GuestResource, Interface, ResourceClass, add_export
+from .exports import ExportedFunction, GuestResource, Interface, ResourceClass, add_export, close_resource
 from .foreign import ForeignFunction
 from .imports import Imports
 from .linked import Instantiation, Linked, prepare_store
@@ -252,11 +252,3 @@ def only_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(rest, BaseExceptionGroup) and len(rest.exceptions) == 1:
         rest = rest.exceptions[0]
     return rest
-
-
-def close_resource(driver: Driver, resource: Any) -> None:
-    """A guest dropped its handle of a host's resource. What its `close` has to wait for is a host task's to await."""
-    close = getattr(resource, "close", None)
-    closing = None if close is None else close()
-    if closing is not None and isinstance(closing, Awaitable):
-        driver.start(HostTask(f"the end of a {type(resource).__name__}", lambda: closing, None))

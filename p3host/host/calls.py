@@ -44,6 +44,7 @@ class HostCall:
         "name",
         "on_cancel",
         "on_stuck",
+        "on_unwanted",
         "outcome",
         "since",
         "value",
@@ -61,6 +62,7 @@ class HostCall:
         self.ended: Event | None = None
         self.since = 0.0  # when it began to be waited for
         self.on_stuck: Callable[[], None] | None = None
+        self.on_unwanted: Callable[[Any], None] | None = None
 
     @property
     def pending(self) -> bool:
@@ -97,6 +99,8 @@ class HostCall:
         self.driver.calls.pop(self, None)
         if self.ended is not None:
             self.ended.set()
+        if self.on_unwanted is not None and outcome is RETURNED:
+            self.on_unwanted(value)
 
     # The host's side
 
@@ -134,6 +138,13 @@ class HostCall:
             self.ended = self.driver.event_class()
             self.since = self.driver.store.now()
         return self.ended
+
+    def forget(self, on_unwanted: Callable[[Any], None]) -> None:
+        """Nobody wants the result, which `on_unwanted` gets if there is one or when there is one."""
+        if self.outcome is RETURNED:
+            on_unwanted(self.value)
+        else:
+            self.on_unwanted = on_unwanted
 
     async def give_up(self) -> None:
         """Asks the guest to cancel a call that has not ended, and gives it the grace period for that."""

@@ -37,7 +37,7 @@ class HostTask:
     is the call that it answers, if it answers one; `since` is when it was started. `waits_for` gives what only a guest
     of the store could do something about, while the task waits for that alone, else None."""
 
-    __slots__ = ("call", "cancelled", "context", "handle", "name", "run", "since", "waits_for")
+    __slots__ = ("answer_late", "call", "cancelled", "context", "handle", "name", "run", "since", "waits_for")
 
     def __init__(
         self,
@@ -55,10 +55,14 @@ class HostTask:
         self.since = 0.0
         self.handle: TaskHandle[None, Any] | None = None
         self.cancelled = False
+        self.answer_late: Callable[[], None] | None = None  # how a guest that cancels it learns that it has ended
 
     def cancel(self) -> None:
         self.cancelled = True
-        if self.handle is not None:
+        if self.answer_late is not None:
+            answer, self.answer_late = self.answer_late, None
+            answer()
+        elif self.handle is not None:
             self.handle.cancel()
 
 
@@ -160,6 +164,7 @@ class Driver:
         self.watched = False  # whether a call wants to know of a deadlock
         self.peers: set[Driver] = set()  # of stores whose guests have had to do with guests of this one
         self.background_idle: anyio.Event | None = None
+        self.background_ended = False
         self.orphan: tuple[Thread, float] | None = None  # which runs although nobody waits for it, and since when
         self.closing = False
         store.on_poison = self.poisoned
@@ -191,7 +196,7 @@ class Driver:
         self.event_class = event_class()
         self.store.now = loop_clock()
         guard.install()
-        task_group.start_soon(self.run_background, name="p3host: a store's background task")
+        task_group.start_soon(self.keep_going, name="p3host: a store's background task")
 
     def close(self) -> None:
         """Ends all that runs in the store. Pending calls raise `InstanceClosed`. Raises what a destructor of the host
@@ -220,7 +225,10 @@ class Driver:
         if self.scheduler is not None or self.share.seconds > self.store.slice_seconds:
             if action is not None:
                 self.store.post(None, action)
-            self.wake()
+            if self.background_ended:
+                self.tick()
+            else:
+                self.wake()
         else:
             self.tick(action)
 
@@ -246,6 +254,14 @@ class Driver:
         """Has the background task take a step soon."""
         if self.background_idle is not None:
             self.background_idle.set()
+
+    async def keep_going(self) -> None:
+        try:
+            await self.run_background()
+        finally:
+            self.background_ended = True  # with the scope around the instance: who has something to do does it himself
+            if self.store.has_work and not self.closing:
+                self.tick()
 
     async def run_background(self) -> None:
         while True:
@@ -369,6 +385,8 @@ class Driver:
                 failure.__cause__ = error
                 self.answer(call, partial(call.on_fail, failure))
                 return
+            else:  # with the scope around the instance, whose guests have the grace period yet
+                task.answer_late = partial(self.answer, call, partial(call.on_resolve, CANCELLED))
             raise
         else:
             self.answer(call, partial(call.on_resolve, Ok(value) if returns_result else value))

@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -18,10 +17,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..asgi import Application
 from ..component import Component
+from .listening import allow_many_connections, listen
+from .metrics_directory import metrics_directory
 from .observed import Observed
-from .servers import ignore, listen, missing_package, serve
+from .servers import missing_package, serve
 from .settings import Address, Settings, url_of
-from .workers import Workers
+from .stopping import ignore
+from .workers import Workers, holding_signals
 
 if TYPE_CHECKING:
     from .metrics import Metrics
@@ -43,14 +45,18 @@ def run(settings: Settings, console: Console) -> int:
     package = missing_package(settings)
     if package is not None:
         console.fail(f"this needs {package}, which is not installed: pip install 'p3host[serve]'")
+    allow_many_connections()
     try:
         listener = listen(settings.address)
-    except OSError as error:
-        console.fail(f"can't serve on {url_of(settings.address)}: {error.strerror or error}")
+    except (OSError, UnicodeError) as error:
+        console.fail(f"can't serve on {url_of(settings.address, settings.scheme)}: {reason_of(error)}")
     with listener:
         if settings.workers > 1:
-            with tempfile.TemporaryDirectory(prefix="p3host-metrics-") as directory:
-                return run_workers(settings, listener, console, directory)
+            with holding_signals():
+                if settings.metrics is None:
+                    return run_workers(settings, listener, console, None)
+                with metrics_directory() as directory:
+                    return run_workers(settings, listener, console, directory)
         lines = [serving_line(settings, listener)]
         metrics = None
         if settings.metrics is not None:
@@ -88,8 +94,8 @@ def work(
             raise observed.failure
 
 
-def run_workers(settings: Settings, listener: socket.socket, console: Console, directory: str) -> int:
-    """Serves in processes of their own, and the metrics of all in one more. They are in files of `directory`."""
+def run_workers(settings: Settings, listener: socket.socket, console: Console, directory: str | None) -> int:
+    """Serves in processes of their own, and the metrics of all, in files of `directory`, in one more."""
     announced = multiprocessing.get_context("fork").Event()
     line = serving_line(settings, listener)
 
@@ -121,7 +127,7 @@ def run_workers(settings: Settings, listener: socket.socket, console: Console, d
 
     workers = Workers(work_as, settings.workers, settings.grace_seconds, console.say)
     workers.on_stop = listener.close  # or clients would wait for a server that has gone
-    if settings.metrics is not None:
+    if settings.metrics is not None and directory is not None:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory  # prometheus-client looks for it when it is imported
         workers.aside = partial(serve_metrics_of_all, settings.metrics)
         workers.on_end = forget
@@ -129,7 +135,7 @@ def run_workers(settings: Settings, listener: socket.socket, console: Console, d
 
 
 def serving_line(settings: Settings, listener: socket.socket) -> str:
-    return f"serving {Path(settings.path).name} on {url_of(listener.getsockname()[:2])}"
+    return f"serving {Path(settings.path).name} on {url_of(listener.getsockname()[:2], settings.scheme)}"
 
 
 def serve_metrics(address: Address, metrics: Metrics | None, console: Console) -> str:
@@ -138,8 +144,17 @@ def serve_metrics(address: Address, metrics: Metrics | None, console: Console) -
 
     try:
         return f"metrics on {url_of(start_server(address, metrics))}metrics"
-    except OSError as error:
-        console.fail(f"can't serve metrics on {url_of(address)}: {error.strerror or error}")
+    except (OSError, UnicodeError) as error:
+        console.fail(f"can't serve metrics on {url_of(address)}: {reason_of(error)}")
+
+
+def reason_of(error: OSError | UnicodeError) -> str:
+    """Why an address can't be used. A UnicodeError says that it can be no host's name."""
+    if isinstance(error, UnicodeError):
+        return str(error)
+    if error.errno is not None and error.errno > 0:
+        return os.strerror(error.errno)  # to which `socket.create_server` would add the address
+    return error.strerror or str(error)
 
 
 def start_logging() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from ..asgi import Application
 from ..asgi.messages import Message, Receive, Scope, Send
+from ..errors import ResponseAborted
 
 if TYPE_CHECKING:
     from .metrics import Metrics
@@ -73,14 +75,28 @@ class Observed:
             seconds = perf_counter() - started
             if self.log:
                 end = "" if complete else " aborted"
-                logger.info("%s %s %s %d B %.1f ms%s", scope["method"], target_of(scope), status or "-", count,
-                            seconds * 1000, end)  # fmt: skip
+                logger.info("%s %s %s %d B %.1f ms%s", printable(scope["method"]), target_of(scope), status or "-",
+                            count, seconds * 1000, end)  # fmt: skip
             if self.metrics is not None:
                 self.metrics.count(scope["method"], status, count, seconds)
 
 
 def target_of(scope: Scope) -> str:
-    """The path, without the query, which may be private; in printable ASCII."""
+    """The path, without the query, which may be private."""
     raw: bytes | None = scope.get("raw_path")
-    path = raw.partition(b"?")[0].decode("latin-1") if raw is not None else scope["path"]
-    return path if path.isascii() and path.isprintable() else ascii(path)[1:-1]
+    return printable(raw.partition(b"?")[0].decode("latin-1") if raw is not None else scope["path"])
+
+
+def printable(text: str) -> str:
+    """In ASCII, without what a terminal would obey or a reader take for the line's next field."""
+    if text.isascii() and text.isprintable() and " " not in text:
+        return text
+    return ascii(text)[1:-1].replace(" ", "\\x20")
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """For a server's log: that a response was aborted or cut off has been told already, and why nothing was started
+    will be."""
+    if record.exc_info:
+        return not isinstance(record.exc_info[1], ResponseAborted | CancelledError)
+    return not record.getMessage().startswith(("Application startup failed", "Cancel "))

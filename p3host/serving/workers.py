@@ -10,7 +10,8 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from time import monotonic
 
@@ -23,7 +24,8 @@ SET_PARENT_DEATH_SIGNAL = 1  # of prctl
 
 class Workers:
     """Runs `work(number)` in each of `count` processes, and `aside` in one more, until this one is told to stop by
-    SIGINT or SIGTERM; then they are told, and have `grace_seconds` to end.
+    SIGINT or SIGTERM; then they are told, and have `grace_seconds` to end. Told again, it ends them at once. All this
+    goes on in a block of `holding_signals`.
 
     A worker that is killed is replaced. One that ends by itself ends all. `on_end` is told the id of each process that
     has ended. `on_stop` is called when no worker will be started any more.
@@ -45,7 +47,6 @@ class Workers:
 
     def run(self) -> int:
         """Returns the exit status: 0 if it was told to stop."""
-        signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
         try:
             if self.aside is not None:
                 self.start(-1)
@@ -60,7 +61,6 @@ class Workers:
                     return status
         finally:
             self.stop()
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
 
     def start(self, number: int) -> None:
         process = self.context.Process(target=self.child, args=(number, os.getpid()), name=f"worker {number}")
@@ -68,7 +68,8 @@ class Workers:
         self.processes[number] = process, monotonic()
 
     def child(self, number: int, parent: int) -> None:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+        # A terminal interrupts all processes, but it is the parent that tells them to end.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED - {signal.SIGINT})
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
         if os.getppid() != parent:
             sys.exit()
@@ -106,11 +107,27 @@ class Workers:
         if self.on_stop is not None:
             self.on_stop()
         deadline = monotonic() + self.grace_seconds + SOON
-        for process, _ in self.processes.values():
+        processes = [process for process, _ in self.processes.values()]
+        for process in processes:
             if process.is_alive():
                 process.terminate()
-        for process, _ in self.processes.values():
-            process.join(max(0.0, deadline - monotonic()))
+        while any(process.is_alive() for process in processes):
+            received = signal.sigtimedwait(WATCHED, max(0.0, deadline - monotonic()))
+            if received is None or received.si_signo in STOPPING:
+                break
+        for process in processes:
             if process.is_alive():
                 process.kill()
-                process.join()
+            process.join()
+
+
+@contextmanager
+def holding_signals() -> Iterator[None]:
+    """Within the block signals come only when they are waited for; those that were not, have no effect."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    try:
+        yield
+    finally:
+        while signal.sigtimedwait(WATCHED, 0) is not None:
+            pass
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)

@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
-from guest_text import behaviours, component_text, let_others_run, load, passing_on, sync_export
+from guest_text import FAR, SECONDS, Waits, behaviours, component_text, load, passing_on, sync_export
 from test_component_resources import COUNTER
 
 from p3host import Component, GuestResource, LinkError, Trap
@@ -107,47 +107,43 @@ async def test_trap_of_the_callee_is_the_callers(given: Any) -> None:
 
 @BOTH
 async def test_callee_that_traps_beside_a_call_ends_the_waiting_caller(given: Any) -> None:
+    waits = Waits()
     async with (
-        behaviours().instantiate({"wait": wait}) as one,
+        behaviours().instantiate({"wait": waits}) as one,
         behaviours().instantiate({"wait": given(one.exports.nap)}) as two,
         anyio.create_task_group() as group,
     ):
 
         async def nap() -> None:
             with pytest.raises(Trap, match="unreachable"):
-                await two.exports.nap(10_000)
+                await two.exports.nap(FAR)
 
         group.start_soon(nap)
-        await let_others_run()
+        await waits.begun()
         with pytest.raises(Trap, match="unreachable"):
             await one.exports.trap()
 
 
 @BOTH
 async def test_cancellation_goes_from_component_to_component(given: Any) -> None:
-    ended = []
-
-    async def long_wait(ms: int) -> int:
-        try:
-            return await wait(ms)
-        finally:
-            ended.append(ms)
-
+    waits = Waits()
     async with (
-        behaviours().instantiate({"wait": long_wait}) as one,
-        behaviours().instantiate({"wait": given(one.exports.nap)}) as two,
+        behaviours().instantiate({"wait": waits}, grace_seconds=SECONDS) as one,
+        behaviours().instantiate({"wait": given(one.exports.nap)}, grace_seconds=SECONDS) as two,
     ):
-        with anyio.move_on_after(0.01) as scope:
-            await two.exports.nap(10_000)
-        assert scope.cancelled_caught
-        assert ended == [10_000]
+        async with anyio.create_task_group() as group:
+            group.start_soon(two.exports.nap, FAR)
+            await waits.begun()
+            group.cancel_scope.cancel()
+        assert (waits.started, waits.cancelled, waits.ended) == (1, 1, 1)
         assert await two.exports.nap(1) == 1
 
 
 @BOTH
 async def test_callee_that_is_closed_first_traps_the_caller(given: Any) -> None:
     opened, to_close = anyio.Event(), anyio.Event()
-    one = behaviours().instantiate({"wait": wait})
+    waits = Waits()
+    one = behaviours().instantiate({"wait": waits})
 
     async def keep_open() -> None:
         async with one:
@@ -156,14 +152,14 @@ async def test_callee_that_is_closed_first_traps_the_caller(given: Any) -> None:
 
     async def nap(function: Any) -> None:
         with pytest.raises(Trap, match="closed"):
-            await function(10_000)
+            await function(FAR)
 
     async with anyio.create_task_group() as group:
         group.start_soon(keep_open)
         await opened.wait()
         async with behaviours().instantiate({"wait": given(one.exports.nap)}) as two, anyio.create_task_group() as naps:
             naps.start_soon(nap, two.exports.nap)
-            await let_others_run()
+            await waits.begun()
             to_close.set()
 
 

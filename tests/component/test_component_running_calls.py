@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from guest_text import passing_on
 
 from p3host import Component, Instance, InstanceClosed, Trap
@@ -81,6 +82,8 @@ async def test_a_call_that_is_given_up_holding_its_instance_is_killed_after_the_
     host, ends = Host(), list[Any]()
     async with guest(host) as instance:
         call = instance.exports.echo.begin(1, on_ended=ends.append)
+        while instance.driver.store.held is None:
+            await checkpoint()
         if cancels:
             with anyio.move_on_after(0.01):
                 await call.finish()
