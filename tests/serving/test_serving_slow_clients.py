@@ -13,7 +13,7 @@ import uvicorn
 from serve_process import SECONDS, connect, receive_until, request_bytes, serving
 
 from p3host.asgi import PoolLimits
-from p3host.serving.listening import STALLED_SECONDS, listen
+from p3host.serving.listening import STALLED_SECONDS, listening
 from p3host.serving.settings import Settings
 from p3host.serving.uvicorn_server import Server
 from p3host.wasi import Wasi
@@ -105,7 +105,7 @@ def test_a_body_that_does_not_come_and_one_that_is_not_taken_free_their_places(o
 
 
 def test_a_client_that_takes_nothing_is_given_up_by_the_system() -> None:
-    with listen(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+    with listening(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
         connection, _ = listener.accept()
         with client, connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == STALLED_SECONDS * 1000
