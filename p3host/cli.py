@@ -304,7 +304,7 @@ def pool_options(function: Callable[..., None]) -> Callable[..., None]:
 @main.command()
 @click.option("--addr", "address", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT",
               callback=parse_addr,
-              help="Where to serve; without HOST, at all addresses; port 0 takes any that is free.")  # fmt: skip
+              help="Where to serve: all addresses without HOST, any free port with 0; or unix:PATH.")  # fmt: skip
 @click.option(
     "--tls-cert", metavar="FILE", help="Serves HTTPS with this chain of certificates (PEM), the server's own first."
 )

@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from ..asgi import Application
 from ..component import Component
-from .listening import allow_many_connections, listen
+from .listening import address_of, allow_many_connections, listening
 from .metrics_directory import metrics_directory
 from .observed import Observed
 from .servers import missing_package, serve
@@ -46,31 +46,34 @@ def run(settings: Settings, console: Console) -> int:
     if package is not None:
         console.fail(f"this needs {package}, which is not installed: pip install 'p3host[serve]'")
     allow_many_connections()
-    try:
-        listener = listen(settings.address)
-    except (OSError, UnicodeError) as error:
-        console.fail(f"can't serve on {url_of(settings.address, settings.scheme)}: {reason_of(error)}")
-    with listener:
+    with ExitStack() as stack:
+        try:
+            listener = stack.enter_context(listening(settings.address))
+        except (OSError, UnicodeError) as error:
+            console.fail(f"can't serve on {url_of(settings.address, settings.scheme)}: {reason_of(error)}")
         if settings.workers > 1:
-            with holding_signals():
-                if settings.metrics is None:
-                    return run_workers(settings, listener, console, None)
-                with metrics_directory() as directory:
-                    return run_workers(settings, listener, console, directory)
-        lines = [serving_line(settings, listener)]
-        metrics = None
-        if settings.metrics is not None:
-            from .metrics import Metrics
+            stack.enter_context(holding_signals())
+            directory = None if settings.metrics is None else stack.enter_context(metrics_directory())
+            return run_workers(settings, listener, console, directory)
+        return run_alone(settings, listener, console)
 
-            metrics = Metrics()
-            lines.append(serve_metrics(settings.metrics, metrics, console))
 
-        def on_started() -> None:
-            for line in lines:
-                console.say(line)
+def run_alone(settings: Settings, listener: socket.socket, console: Console) -> int:
+    """Serves in this process."""
+    lines = [serving_line(settings, listener)]
+    metrics = None
+    if settings.metrics is not None:
+        from .metrics import Metrics
 
-        work(settings, listener, console, metrics, on_started)
-        return 0
+        metrics = Metrics()
+        lines.append(serve_metrics(settings.metrics, metrics, console))
+
+    def on_started() -> None:
+        for line in lines:
+            console.say(line)
+
+    work(settings, listener, console, metrics, on_started)
+    return 0
 
 
 def work(
@@ -80,7 +83,7 @@ def work(
     metrics: Metrics | None,
     on_started: Callable[[], None],
 ) -> None:
-    """Serves in this process."""
+    """Serves until it is told to stop."""
     start_logging()
     with console.failures(settings.path):
         application = Application(console.load(settings.path), wasi=settings.wasi, pool=settings.pool)
@@ -135,7 +138,7 @@ def run_workers(settings: Settings, listener: socket.socket, console: Console, d
 
 
 def serving_line(settings: Settings, listener: socket.socket) -> str:
-    return f"serving {Path(settings.path).name} on {url_of(listener.getsockname()[:2], settings.scheme)}"
+    return f"serving {Path(settings.path).name} on {url_of(address_of(listener), settings.scheme)}"
 
 
 def serve_metrics(address: Address, metrics: Metrics | None, console: Console) -> str:

@@ -10,7 +10,10 @@ from ..asgi import PoolLimits
 from ..wasi import Wasi
 
 Address: TypeAlias = tuple[str, int]
-"""Host and port: an empty host is every address of this machine, 0 any port."""
+"""Host and port: an empty host is every address of this machine, 0 any port. In place of a host, `unix:PATH` is a
+socket in the file system."""
+
+UNIX = "unix:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +41,10 @@ class Settings:
 
 def parse_address(text: str) -> Address:
     """
-    :raises ValueError: it is no [HOST]:PORT
+    :raises ValueError: it is no [HOST]:PORT and no unix:PATH
     """
+    if text.startswith(UNIX) and text != UNIX:
+        return text, 0
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -54,4 +59,6 @@ def parse_address(text: str) -> Address:
 
 def url_of(address: Address, scheme: str = "http") -> str:
     host, port = address
+    if host.startswith(UNIX):
+        return host
     return f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"

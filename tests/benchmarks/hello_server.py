@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from p3host.asgi import PoolLimits
-from p3host.serving.servers import listen
+from p3host.serving.listening import listening
 from p3host.serving.servers import serve as serve_application
 from p3host.serving.settings import Settings, url_of
 from p3host.wasi import Wasi
@@ -25,7 +25,7 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
 def main(backend: str) -> None:
     address = "127.0.0.1", 0
     settings = Settings(path="", address=address, wasi=Wasi(), pool=PoolLimits(), backend=backend)
-    with listen(address) as listener:
+    with listening(address) as listener:
         sys.stdout.write(f"{url_of(listener.getsockname())}\n")
         sys.stdout.flush()
         serve_application(hello, listener, settings)

@@ -29,6 +29,7 @@ EXPORTS = {
     "c-http-p2": {"wasi:http/incoming-handler@0.2.12"},
     "c-throughput": {CLI_RUN},
     "c-throughput-p2": {"wasi:cli/run@0.2.12"},
+    "c-site": {"wasi:http/handler@0.3.0"},
     "c1": {"p3host:c1/guest@0.1.0"},
     "c2": {"p3host:c2/guest@0.1.0"},
     "c3": {"p3host:c3/guest@0.1.0"},

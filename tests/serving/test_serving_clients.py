@@ -100,12 +100,20 @@ def test_curl_reads_a_response_as_it_comes(site: Server) -> None:
     assert lines == [b"tick 1\n", b"tick 2\n", b"tick 3\n"]
 
 
-def test_httpx_sees_trailers_left_out_where_it_can_not_be_sent_them(echo: Server) -> None:
+def test_trailers_are_left_out_where_the_server_can_not_send_them(echo: Server) -> None:
     with connect(echo) as connection:
         connection.sendall(
             request_bytes("POST", "/", "TE: trailers", "Transfer-Encoding: chunked") + b"3\r\none\r\n0\r\na: b\r\n\r\n"
         )
         assert receive_until(connection, b"0\r\n\r\n").endswith(b"3\r\nONE\r\n0\r\n\r\n")
+
+
+def test_trailers_count_for_no_headers(site: Server) -> None:
+    trailers = "a: b\r\n" * 2000  # more than a request may have headers
+    with connect(site) as connection:
+        head = request_bytes("POST", "/echo", "Transfer-Encoding: chunked")
+        connection.sendall(head + b"3\r\nabc\r\n0\r\n" + trailers.encode() + b"\r\n")
+        assert receive_until(connection, b"0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
 
 
 def test_requests_that_are_sent_ahead_are_answered_in_their_order(site: Server) -> None:

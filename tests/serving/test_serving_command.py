@@ -239,6 +239,18 @@ def test_mistakes_are_told(arguments: list[str], message: str) -> None:
     assert "Traceback" not in done.stderr
 
 
+@parametrize_servers
+@pytest.mark.parametrize("workers", [[], ["--workers", "2"]], ids=["alone", "workers"])
+def test_a_component_that_traps_when_it_starts_is_told(options: list[str], workers: list[str], tmp_path: Path) -> None:
+    component = tmp_path / "broken.wat"
+    component.write_text(ANSWERS.replace("(func $spin", "(start $break) (func $break unreachable) (func $spin"))
+    command = [sys.executable, "-m", "p3host", "serve", "--addr", "127.0.0.1:0", *options, *workers, str(component)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+    assert (done.returncode, done.stdout) == (134, "")
+    assert f"p3host: {component} trapped: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_server_that_is_missing_is_told() -> None:
     program = "import sys; sys.modules['uvicorn'] = None; from p3host.cli import main; main(sys.argv[1:])"
     done = subprocess.run(

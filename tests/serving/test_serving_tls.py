@@ -55,7 +55,7 @@ def test_clients_that_speak_no_http2_are_answered_too(options: list[str], certif
         assert (answer.http_version, answer.content) == ("HTTP/1.1", b"OLD")
 
 
-@parametrize_servers
+@pytest.mark.parametrize("options", [[], ["--http2"], ["--backend", "trio"]], ids=["uvicorn", "asyncio", "trio"])
 def test_who_does_not_speak_tls_is_turned_away_quietly(options: list[str], certificate: Certificate) -> None:
     with serving(*certificate.options, *options) as server:
         host, _, port = server.url.removeprefix("https://").rpartition(":")
