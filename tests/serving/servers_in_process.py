@@ -25,7 +25,6 @@ SECONDS = 60
 
 SERVERS = [
     ("uvicorn-httptools", "asyncio"),
-    ("uvicorn-h11", "asyncio"),
     ("hypercorn", "asyncio"),
     ("hypercorn", "trio"),
 ]

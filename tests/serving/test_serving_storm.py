@@ -19,7 +19,7 @@ from p3host.asgi import Application, PoolLimits
 
 pytestmark = pytest.mark.anyio
 
-CLIENTS = int(os.environ.get("P3HOST_STORM", "100"))
+CLIENTS = int(os.environ.get("P3HOST_STORM", "60"))
 FAULTS = (*FAILING, *BREAKING)
 FEW = 1000  # objects; a request that left anything would leave some
 
