@@ -14,7 +14,7 @@ from command_guests import BACKENDS, C_FILES, GO_COMMAND, GO_HELLO, GUESTS, WAIT
 
 from p3host import Component, cli
 from p3host.wasi import Directory, Http, Network, Wasi
-from p3host.wasi.http_patterns import origin_of
+from p3host.wasi.http_transport.patterns import origin_of
 
 Run = Callable[..., tuple[int, str, str]]
 

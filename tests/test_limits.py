@@ -12,11 +12,14 @@ import p3host
 from p3host.abi.options import AbiOptions
 from p3host.asgi import PoolLimits
 from p3host.host import sources
-from p3host.wasi import filesystem, http_fields, name_lookup, paths, tcp, tcp_streams, udp
 from p3host.wasi.byte_streams import PIECE
+from p3host.wasi.filesystem import handles as filesystem
+from p3host.wasi.filesystem import paths
+from p3host.wasi.http import fields as http_fields
 from p3host.wasi.p2 import random as p2_random
 from p3host.wasi.p3 import cli as p3_cli
 from p3host.wasi.p3 import random as p3_random
+from p3host.wasi.sockets import name_lookup, tcp, tcp_streams, udp
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 TABLE = README.split("### Limits")[1].split("|---|---|---|---|\n")[1].split("\n\n")[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..wasi.http_syntax import content_length
+from ..wasi.http.syntax import content_length
 from .messages import Message, Receive, Scope
 
 

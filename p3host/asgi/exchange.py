@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 
 from ..errors import Err, P3HostError, ResponseAborted
 from ..wasi.http import HttpRequest, HttpResponse, RequestRefused
-from ..wasi.http_heads import has_content
+from ..wasi.http.heads import has_content
 from .incoming import Incoming, Watchers
 from .messages import (
     TRAILERS,

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 
 from ..errors import Err
 from ..wasi.http import HttpRequest, HttpResponse, RequestRefused
-from ..wasi.http_syntax import is_authority, is_method, is_scheme
+from ..wasi.http.syntax import is_authority, is_method, is_scheme
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Trap
 from ..runtime.choice import Choice
-from ..wasi.brief_work import moment
+from ..wasi.filesystem.brief_work import moment
 from .trace import Trace
 from .virtual_time import current_virtual_time
 

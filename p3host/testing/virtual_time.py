@@ -20,8 +20,8 @@ from typing import Any, Protocol
 import anyio
 import anyio.to_thread
 
-from ..wasi.filesystem import threads as filesystem_threads
-from ..wasi.name_lookup import threads as lookup_threads
+from ..wasi.filesystem.handles import threads as filesystem_threads
+from ..wasi.sockets.name_lookup import threads as lookup_threads
 
 START = 1000.0  # seconds; not 0, which some languages take for a clock that has failed
 PATIENCE = 1.0  # seconds of computing after which time passes

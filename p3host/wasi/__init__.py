@@ -13,19 +13,19 @@ from ..errors import LinkError
 from . import command
 from .background import LateBackground
 from .clock import LoopClock, MonotonicClock, NoZone, RealTime, SystemClock, Zone
-from .directory import Directory, is_unicode
-from .http_grant import Http
-from .network import Network
+from .filesystem.directory import Directory, is_unicode
+from .http_transport.grant import Http
 from .p3 import cli as p3_cli
 from .p3 import clocks as p3_clocks
 from .p3 import random as p3_random
 from .randomness import SYSTEM_RANDOM, Random
+from .sockets.network import Network
 from .stdio import STDERR, STDIN, STDOUT, Input, Output, Stdio, input_source, is_terminal, output_sink
 
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from .http_messages import HttpClient
+    from .http.messages import HttpClient
 
 __all__ = [
     "Wasi",
@@ -146,7 +146,7 @@ class Wasi:
         }
         p2_interfaces: dict[str, object] = {}
         if needs_files:
-            from .filesystem import Filesystem
+            from .filesystem.handles import Filesystem
             from .p3 import filesystem as p3_filesystem
 
             filesystem = Filesystem(self.directories, max_open=self.max_open_files, finishing=background.finishing)
@@ -163,7 +163,7 @@ class Wasi:
                 **p2.interfaces((stdin, stdout, stderr), clocks, filesystem, self.random, background),
             }
         if imports is None or any(name.startswith("wasi:sockets/") for name in imports):
-            from .sockets import Sockets
+            from .sockets.handles import Sockets
 
             sockets = Sockets(self.network)
             if imports is None or any(name.startswith("wasi:sockets/") and "@0.3" in name for name in imports):

@@ -85,7 +85,7 @@ def output_sink(grant: Output, fd: int) -> ByteSink:
             return WriterSink(FileWriter(-1))  # closed: the number may belong to another file by now
         if is_pollable(fd):
             return PollableSink(fd)
-        from .filesystem import is_local
+        from .filesystem.handles import is_local
 
         return WriterSink(FileWriter(fd)) if is_local(fd) else ThreadSink(fd)
     if isinstance(grant, (ByteSendStream, ObjectSendStream)):
@@ -167,7 +167,7 @@ class FileSource(BufferedSource):
     is read in a worker thread."""
 
     def __init__(self, fd: int) -> None:
-        from .filesystem import in_thread  # most programs read no file as stdin
+        from .filesystem.handles import in_thread  # most programs read no file as stdin
 
         super().__init__(lambda: in_thread(os.read, fd, LARGE_PIECE))
         self.fd = fd

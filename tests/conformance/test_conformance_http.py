@@ -21,7 +21,7 @@ from p3host.wasi.http import (
     TlsAlertReceivedPayload,
     handle,
 )
-from p3host.wasi.http_messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES
+from p3host.wasi.http.messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES
 
 pytestmark = pytest.mark.anyio
 

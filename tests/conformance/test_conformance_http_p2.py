@@ -14,7 +14,7 @@ from anyio.abc import ByteReceiveStream
 from p3host import Component, Err, Instance, InstanceClosed, Trap, Wasi
 from p3host.testing import ManualClock
 from p3host.wasi.http import DnsErrorPayload, ErrorCode, FieldSizePayload, HttpRequest, HttpResponse, handle
-from p3host.wasi.http_messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES
+from p3host.wasi.http.messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,8 @@ import wasi_fakes
 from wasi_fakes import outcome as outcome
 
 from p3host.wasi.background import Background, LateBackground
-from p3host.wasi.filesystem import Directory, Filesystem
-from p3host.wasi.filesystem_types import DescriptorFlags, OpenFlags, PathFlags
+from p3host.wasi.filesystem.handles import Directory, Filesystem
+from p3host.wasi.filesystem.types import DescriptorFlags, OpenFlags, PathFlags
 from p3host.wasi.p2 import filesystem as p2
 
 NOFOLLOW = PathFlags(0)

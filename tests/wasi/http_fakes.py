@@ -14,8 +14,8 @@ from wasi_fakes import GuestStream
 from p3host.errors import Err, P3HostError, StreamDropped
 from p3host.values import Ok
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse
-from p3host.wasi.http_fields import Fields
-from p3host.wasi.http_heads import Case
+from p3host.wasi.http.fields import Fields
+from p3host.wasi.http.heads import Case
 from p3host.wasi.p3.http import Client, Request, Response
 from p3host.wasi.p3.http_bodies import GuestReader
 

@@ -10,7 +10,7 @@ import re
 
 from guest_text import MEMORY, component_text, sync_export
 
-from p3host.wasi.http_messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES
+from p3host.wasi.http.messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES
 
 VALUES = {
     "HTTP-request-body-size": "u64",

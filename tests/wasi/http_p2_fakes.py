@@ -16,8 +16,8 @@ from wasi_fakes import running as running
 from p3host.errors import Err, Trap
 from p3host.values import Ok
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse
-from p3host.wasi.http_fields import Allowance
-from p3host.wasi.http_heads import Case
+from p3host.wasi.http.fields import Allowance
+from p3host.wasi.http.heads import Case
 from p3host.wasi.p2.http import (
     FutureIncomingResponse,
     IncomingRequest,

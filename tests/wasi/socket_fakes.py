@@ -11,10 +11,10 @@ from typing import Any
 import anyio
 from wasi_fakes import finish
 
-from p3host.wasi.network import Network
 from p3host.wasi.p2 import sockets as p2
 from p3host.wasi.p3 import sockets as p3
-from p3host.wasi.sockets import Sockets
+from p3host.wasi.sockets.handles import Sockets
+from p3host.wasi.sockets.network import Network
 
 LOCALHOST = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 ANY = {"ipv4": "0.0.0.0", "ipv6": "::"}

@@ -38,9 +38,9 @@ from filesystem_fakes import (
 from wasi_fakes import finish
 
 from p3host.errors import Err, LinkError
-from p3host.wasi import filesystem
-from p3host.wasi.filesystem import Directory
-from p3host.wasi.filesystem_types import ERROR_LABELS, DescriptorFlags
+from p3host.wasi.filesystem import handles as filesystem
+from p3host.wasi.filesystem.handles import Directory
+from p3host.wasi.filesystem.types import ERROR_LABELS, DescriptorFlags
 from p3host.wasi.p2 import filesystem as p2
 from p3host.wasi.p3 import filesystem as p3
 

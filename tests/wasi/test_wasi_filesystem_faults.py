@@ -32,7 +32,7 @@ from filesystem_fakes import (
 from wasi_fakes import GuestStream, finish
 
 from p3host.errors import Err
-from p3host.wasi.filesystem_types import ERROR_LABELS
+from p3host.wasi.filesystem.types import ERROR_LABELS
 from p3host.wasi.p2 import filesystem as p2
 from p3host.wasi.p3 import filesystem as p3
 

@@ -10,8 +10,8 @@ import pytest
 from filesystem_fakes import FOLLOW, open_all, outcome, preopens
 from wasi_fakes import finish
 
-from p3host.wasi import paths
-from p3host.wasi.filesystem import Directory
+from p3host.wasi.filesystem import paths
+from p3host.wasi.filesystem.handles import Directory
 from p3host.wasi.p2 import filesystem as p2
 from p3host.wasi.p3 import filesystem as p3
 

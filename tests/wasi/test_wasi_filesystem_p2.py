@@ -15,8 +15,8 @@ from filesystem_fakes import CREATE, READ, WRITE, open_path, open_root, outcome
 from wasi_fakes import finish, running
 
 from p3host.errors import Err
-from p3host.wasi import filesystem
-from p3host.wasi.filesystem import MAX_FILESIZE
+from p3host.wasi.filesystem import handles as filesystem
+from p3host.wasi.filesystem.handles import MAX_FILESIZE
 from p3host.wasi.p2 import filesystem as p2
 from p3host.wasi.p2.io import Error, LastOperationFailed
 

@@ -12,7 +12,7 @@ import pytest
 from filesystem_fakes import READ, WRITE, open_path, open_root, outcome
 from wasi_fakes import GuestStream, finish
 
-from p3host.wasi import filesystem
+from p3host.wasi.filesystem import handles as filesystem
 from p3host.wasi.p3 import filesystem as p3
 
 pytestmark = pytest.mark.anyio

@@ -36,9 +36,10 @@ from hypothesis import strategies as st
 from wasi_fakes import GuestStream, finish
 
 from p3host.errors import Err
-from p3host.wasi import Directory, paths
-from p3host.wasi.descriptors import hash_of
-from p3host.wasi.filesystem import Filesystem
+from p3host.wasi import Directory
+from p3host.wasi.filesystem import paths
+from p3host.wasi.filesystem.descriptors import hash_of
+from p3host.wasi.filesystem.handles import Filesystem
 from p3host.wasi.p3 import filesystem as p3
 
 EXAMPLES = int(os.environ.get("P3HOST_RACES", "8"))

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from p3host.errors import Err, Trap
-from p3host.wasi.http_fields import FIELD_OVERHEAD, MAX_BYTES, MAX_FIELDS, Allowance, Fields
-from p3host.wasi.http_syntax import (
+from p3host.wasi.http.fields import FIELD_OVERHEAD, MAX_BYTES, MAX_FIELDS, Allowance, Fields
+from p3host.wasi.http.syntax import (
     FORBIDDEN,
     LONGEST,
     content_length,

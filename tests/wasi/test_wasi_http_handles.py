@@ -28,7 +28,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p3host import Instance, Wasi
-from p3host.wasi import loop_tasks
+from p3host.wasi.http_transport import loop_tasks
 
 EXAMPLES = int(os.environ.get("P3HOST_EXAMPLES", "40"))
 MOST_EXCHANGES = 3

@@ -25,9 +25,9 @@ from p3host.wasi.http import (
     RequestRefused,
     handle,
 )
-from p3host.wasi.http_fields import MAX_BYTES, MAX_FIELDS, MAX_HELD, Allowance
-from p3host.wasi.http_heads import Case, RequestOptions
-from p3host.wasi.http_messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES, error_code
+from p3host.wasi.http.fields import MAX_BYTES, MAX_FIELDS, MAX_HELD, Allowance
+from p3host.wasi.http.heads import Case, RequestOptions
+from p3host.wasi.http.messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES, error_code
 from p3host.wasi.p3.http import Client, Request, Response
 
 pytestmark = pytest.mark.anyio

@@ -25,8 +25,8 @@ from wasi_fakes import finish
 from p3host.errors import Err, Trap
 from p3host.values import Ok
 from p3host.wasi.http import ErrorCode, HttpRequest
-from p3host.wasi.http_bodies import PlainReader
-from p3host.wasi.http_fields import MAX_FIELDS
+from p3host.wasi.http.bodies import PlainReader
+from p3host.wasi.http.fields import MAX_FIELDS
 from p3host.wasi.p2.http_bodies import CAPACITY, DROPPED, IncomingBody, OutgoingBody, WrittenBody
 from p3host.wasi.p2.io import poll
 

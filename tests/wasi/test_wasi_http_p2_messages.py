@@ -14,9 +14,9 @@ from p3host.errors import Err
 from p3host.values import Ok
 from p3host.wasi import Wasi
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse, RequestRefused
-from p3host.wasi.http_fields import MAX_FIELDS, Allowance
-from p3host.wasi.http_heads import Case
-from p3host.wasi.http_syntax import FORBIDDEN
+from p3host.wasi.http.fields import MAX_FIELDS, Allowance
+from p3host.wasi.http.heads import Case
+from p3host.wasi.http.syntax import FORBIDDEN
 from p3host.wasi.p2.http import (
     OutgoingRequest,
     OutgoingResponse,

@@ -30,8 +30,8 @@ from wasi_fakes import finish
 from p3host.errors import Err
 from p3host.values import Ok
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse, HttpTimeouts
-from p3host.wasi.http_fields import MAX_FIELDS
-from p3host.wasi.http_heads import Case
+from p3host.wasi.http.fields import MAX_FIELDS
+from p3host.wasi.http.heads import Case
 from p3host.wasi.p2.http import OutgoingHandler, RequestOptions
 from p3host.wasi.p2.http_bodies import DROPPED, OutgoingBody
 from p3host.wasi.p2.http_fields import Fields

@@ -28,8 +28,8 @@ from trio.testing import MockClock
 
 from p3host.errors import Err, StreamDropped, Trap
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpResponse
-from p3host.wasi.http_fields import MAX_FIELDS
-from p3host.wasi.http_heads import RequestOptions
+from p3host.wasi.http.fields import MAX_FIELDS
+from p3host.wasi.http.heads import RequestOptions
 
 pytestmark = pytest.mark.anyio
 

@@ -21,8 +21,8 @@ from http_servers import (
 )
 
 from p3host.errors import Err
-from p3host.wasi import http_transport
 from p3host.wasi.http import ErrorCode
+from p3host.wasi.http_transport import pool as http_transport
 
 pytestmark = pytest.mark.anyio
 

@@ -24,8 +24,9 @@ from http_servers import (
 )
 
 from p3host.errors import Err, StreamDropped
-from p3host.wasi import Http, loop_tasks
+from p3host.wasi import Http
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpTimeouts
+from p3host.wasi.http_transport import loop_tasks
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ import pytest
 from http_fakes import Err, Fields, GuestStream, guest_request, resolved
 from http_servers import ServedConnection, loopback, serving
 
-from p3host.wasi.http_heads import Case
+from p3host.wasi.http.heads import Case
 from p3host.wasi.p3.http import Client, Request
 
 pytestmark = pytest.mark.anyio

@@ -15,10 +15,11 @@ import pytest
 from http_servers import answering, counted, failure, fetch, serving
 
 from p3host.errors import LinkError
-from p3host.wasi import Http, Wasi, http_connect
+from p3host.wasi import Http, Wasi
 from p3host.wasi.http import ErrorCode, HttpRequest, HttpTimeouts
-from p3host.wasi.http_patterns import is_public, origin_of, parse_pattern
-from p3host.wasi.name_lookup import literal
+from p3host.wasi.http_transport import connect as http_connect
+from p3host.wasi.http_transport.patterns import is_public, origin_of, parse_pattern
+from p3host.wasi.sockets.name_lookup import literal
 
 pytestmark = pytest.mark.anyio
 

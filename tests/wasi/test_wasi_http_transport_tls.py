@@ -14,7 +14,7 @@ from http_servers import ServedConnection, Server, answering, counted, failure, 
 
 from p3host.wasi import Http
 from p3host.wasi.http import ErrorCode, HttpRequest, TlsAlertReceivedPayload
-from p3host.wasi.http_connect import OneWriter, default_tls_context
+from p3host.wasi.http_transport.connect import OneWriter, default_tls_context
 
 pytestmark = pytest.mark.anyio
 

@@ -17,7 +17,9 @@ from anyio.abc import ByteReceiveStream
 from guest_text import let_others_run
 from http_servers import SECONDS, ServedConnection, Server, counted, serving
 
-from p3host.wasi import Http, http_connect, loop_tasks
+from p3host.wasi import Http
+from p3host.wasi.http_transport import connect as http_connect
+from p3host.wasi.http_transport import loop_tasks
 
 pytestmark = pytest.mark.anyio
 

@@ -13,15 +13,15 @@ from interfaces_p3 import INTERFACES as P3
 
 from p3host import Component, LinkError, Wasi
 from p3host.types import InstanceType
-from p3host.wasi import name_lookup
-from p3host.wasi.http_messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES
+from p3host.wasi.http.messages import EMPTY_CASES, OPTIONAL_CASES, RECORD_CASES
 from p3host.wasi.p2 import filesystem as p2_filesystem
 from p3host.wasi.p2 import sockets as p2_sockets
 from p3host.wasi.p2 import tcp as p2_tcp
 from p3host.wasi.p3 import cli as p3_cli
 from p3host.wasi.p3 import filesystem as p3_filesystem
 from p3host.wasi.p3 import sockets as p3_sockets
-from p3host.wasi.sockets import ErrorCodes
+from p3host.wasi.sockets import name_lookup
+from p3host.wasi.sockets.handles import ErrorCodes
 
 VERSIONS = [f"0.2.{patch}" for patch in range(13)] + ["0.3.0-rc-2026-03-15", "0.3.0", "0.3.1"]
 

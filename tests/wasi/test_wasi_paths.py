@@ -17,8 +17,8 @@ from filesystem_fakes import populate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p3host.wasi import paths
-from p3host.wasi.paths import encode, entry_beneath, link_target, open_beneath, open_by_steps, parent_beneath
+from p3host.wasi.filesystem import paths
+from p3host.wasi.filesystem.paths import encode, entry_beneath, link_target, open_beneath, open_by_steps, parent_beneath
 
 
 @pytest.fixture

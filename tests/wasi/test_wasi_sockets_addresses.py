@@ -11,7 +11,7 @@ import pytest
 from socket_fakes import ANY, FAMILIES, LOCALHOST, OTHER, VERSIONS, Guest, address
 from wasi_fakes import finish, outcome
 
-from p3host.wasi.addresses import Endpoint, Ipv4, Ipv4SocketAddress, Ipv6, Ipv6SocketAddress
+from p3host.wasi.sockets.addresses import Endpoint, Ipv4, Ipv4SocketAddress, Ipv6, Ipv6SocketAddress
 
 pytestmark = pytest.mark.anyio
 

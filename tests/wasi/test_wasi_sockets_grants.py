@@ -12,8 +12,8 @@ from wasi_fakes import finish, outcome
 
 from p3host import LinkError
 from p3host.wasi import Wasi
-from p3host.wasi.addresses import Endpoint
-from p3host.wasi.network import OPERATIONS, Network
+from p3host.wasi.sockets.addresses import Endpoint
+from p3host.wasi.sockets.network import OPERATIONS, Network
 
 pytestmark = pytest.mark.anyio
 

@@ -14,9 +14,9 @@ import pytest
 from socket_fakes import VERSIONS, Guest
 from wasi_fakes import finish, outcome
 
-from p3host.wasi import name_lookup
-from p3host.wasi.addresses import ip_to_wit
-from p3host.wasi.network import Network
+from p3host.wasi.sockets import name_lookup
+from p3host.wasi.sockets.addresses import ip_to_wit
+from p3host.wasi.sockets.network import Network
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ from socket_fakes import FAMILIES, LOCALHOST, OTHER, VERSIONS, Guest, address, d
 from wasi_fakes import GuestStream
 
 from p3host.errors import Err
-from p3host.wasi.network import Network
+from p3host.wasi.sockets.network import Network
 
 pytestmark = pytest.mark.anyio
 

@@ -11,7 +11,7 @@ import pytest
 from socket_fakes import Guest, address, full_listener, listener, unused_port
 from wasi_fakes import GuestStream, finish, outcome
 
-from p3host.wasi.tcp import TRANSITIONS, State
+from p3host.wasi.sockets.tcp import TRANSITIONS, State
 
 pytestmark = pytest.mark.anyio
 

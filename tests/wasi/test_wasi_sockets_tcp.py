@@ -13,11 +13,11 @@ import pytest
 from socket_fakes import FAMILIES, LOCALHOST, Guest, address, full_listener, receive_all, reset, unused_port
 from wasi_fakes import GuestStream, outcome
 
-from p3host.wasi import tcp
-from p3host.wasi.network import Network
 from p3host.wasi.p3 import sockets as p3
-from p3host.wasi.tcp import State
-from p3host.wasi.tcp_streams import MAX_READ
+from p3host.wasi.sockets import tcp
+from p3host.wasi.sockets.network import Network
+from p3host.wasi.sockets.tcp import State
+from p3host.wasi.sockets.tcp_streams import MAX_READ
 
 pytestmark = pytest.mark.anyio
 

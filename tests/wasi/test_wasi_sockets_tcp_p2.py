@@ -12,11 +12,11 @@ from socket_fakes import FAMILIES, LOCALHOST, Guest, address, full_listener, rec
 from wasi_fakes import finish, outcome
 
 from p3host.errors import Err
-from p3host.wasi.network import Network
 from p3host.wasi.p2 import sockets as p2
 from p3host.wasi.p2 import tcp as p2_tcp
 from p3host.wasi.p2.io import Error, LastOperationFailed, poll
-from p3host.wasi.tcp import State
+from p3host.wasi.sockets.network import Network
+from p3host.wasi.sockets.tcp import State
 
 pytestmark = pytest.mark.anyio
 

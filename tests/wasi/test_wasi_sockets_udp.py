@@ -12,8 +12,8 @@ from socket_fakes import FAMILIES, LOCALHOST, VERSIONS, Guest, address, datagram
 from wasi_fakes import finish, outcome
 
 from p3host.errors import Trap
-from p3host.wasi.network import Network
-from p3host.wasi.udp import DATAGRAMS_AT_ONCE
+from p3host.wasi.sockets.network import Network
+from p3host.wasi.sockets.udp import DATAGRAMS_AT_ONCE
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ..background import Background
 from ..byte_streams import ByteSink, ByteSource
 from ..clock import MonotonicClock, SystemClock, Zone
-from ..filesystem import Filesystem
+from ..filesystem.handles import Filesystem
 from ..randomness import Random
 from . import cli, clocks, filesystem, io, random
 

@@ -9,15 +9,24 @@ from collections.abc import Coroutine, Mapping
 from typing import Any, ClassVar
 
 from ..background import Background
-from ..brief_work import Work
 from ..byte_streams import LARGE_PIECE, PIECE, ByteSink, ByteSource
 from ..clock import Timestamp
-from ..descriptors import Descriptor as SharedDescriptor
-from ..descriptors import Preopens
-from ..filesystem import DirectoryReader, FileStream, Filesystem, Handle, in_thread, read_at, write_all, write_some
-from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
+from ..filesystem.brief_work import Work
+from ..filesystem.descriptors import Descriptor as SharedDescriptor
+from ..filesystem.descriptors import Preopens
+from ..filesystem.handles import (
+    DirectoryReader,
+    FileStream,
+    Filesystem,
+    Handle,
+    in_thread,
+    read_at,
+    write_all,
+    write_some,
+)
+from ..filesystem.paths import error
+from ..filesystem.types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
 from ..later import MaybeLater
-from ..paths import error
 from .fetching import FetchingSource
 from .io import Error, InputStream, OutputStream
 

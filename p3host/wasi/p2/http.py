@@ -9,12 +9,12 @@ import anyio
 from ...errors import Err, P3HostError
 from ...values import Ok
 from ..background import Background
-from ..http_bodies import Body, PlainReader
-from ..http_exchange import announced_length, exchange, hold_to_length, received_request, received_response
-from ..http_fields import MAX_HELD, Allowance
-from ..http_heads import Case, RequestHead, has_content, is_status
-from ..http_heads import RequestOptions as SharedRequestOptions
-from ..http_messages import TERMINATED, ErrorCode, HttpClient, HttpRequest, HttpResponse
+from ..http.bodies import Body, PlainReader
+from ..http.exchange import announced_length, exchange, hold_to_length, received_request, received_response
+from ..http.fields import MAX_HELD, Allowance
+from ..http.heads import Case, RequestHead, has_content, is_status
+from ..http.heads import RequestOptions as SharedRequestOptions
+from ..http.messages import TERMINATED, ErrorCode, HttpClient, HttpRequest, HttpResponse
 from .http_bodies import BodyError, FutureTrailers, IncomingBody, OutgoingBody, WrittenBody
 from .http_fields import Fields, Parent
 from .io import Error, Pollable

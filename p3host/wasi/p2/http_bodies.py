@@ -13,8 +13,8 @@ from ...errors import Err, P3HostError
 from ...values import Ok
 from ..background import Background
 from ..byte_streams import PIECE, ByteSink, ByteSource
-from ..http_bodies import Body
-from ..http_messages import TERMINATED, ErrorCode, error_code
+from ..http.bodies import Body
+from ..http.messages import TERMINATED, ErrorCode, error_code
 from .http_fields import Fields, Parent
 from .io import InputStream, OutputStream, Pollable
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Self
 
 from ...errors import trap_if
-from ..http_fields import Fields as SharedFields
+from ..http.fields import Fields as SharedFields
 
 
 class Parent:

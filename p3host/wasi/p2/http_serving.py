@@ -10,10 +10,10 @@ import anyio
 
 from ...errors import Err, P3HostError
 from ..background import Background
-from ..http_bodies import PlainReader
-from ..http_exchange import sent_response
-from ..http_fields import Allowance
-from ..http_messages import TERMINATED, ErrorCode, HttpRequest, HttpResponse
+from ..http.bodies import PlainReader
+from ..http.exchange import sent_response
+from ..http.fields import Allowance
+from ..http.messages import TERMINATED, ErrorCode, HttpRequest, HttpResponse
 from .http import NO_RESPONSE, IncomingRequest, OutgoingResponse, ResponseOutparam
 
 INCOMPLETE = ErrorCode("HTTP-response-incomplete")

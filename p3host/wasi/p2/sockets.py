@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Mapping
 
 from ...errors import Err
-from ..addresses import IpAddress, ip_to_wit
-from ..name_lookup import ERROR_LABELS, Lookup
-from ..sockets import Sockets
+from ..sockets.addresses import IpAddress, ip_to_wit
+from ..sockets.handles import Sockets
+from ..sockets.name_lookup import ERROR_LABELS, Lookup
 from .io import Error, Pollable
 from .tcp import ERRORS, Tcp, TcpCreateSocket
 from .udp import Udp, UdpCreateSocket

@@ -8,11 +8,11 @@ from enum import Enum
 from typing import Any
 
 from ...errors import Err
-from ..addresses import Endpoint
-from ..sockets import READ, WRITE, ErrorCodes, SocketHandle, Sockets
-from ..tcp import CONNECTION_ERRORS, IN_PROGRESS, Operation, State, accept
-from ..tcp import TcpSocket as SharedTcpSocket
-from ..tcp_streams import TcpSink, TcpSource
+from ..sockets.addresses import Endpoint
+from ..sockets.handles import READ, WRITE, ErrorCodes, SocketHandle, Sockets
+from ..sockets.tcp import CONNECTION_ERRORS, IN_PROGRESS, Operation, State, accept
+from ..sockets.tcp import TcpSocket as SharedTcpSocket
+from ..sockets.tcp_streams import TcpSink, TcpSource
 from .io import InputStream, OutputStream, Pollable
 
 ERRORS = ErrorCodes(

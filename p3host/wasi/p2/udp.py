@@ -8,10 +8,10 @@ from typing import Any
 
 from ...errors import Err, trap_if
 from ...records import Record
-from ..addresses import Endpoint
-from ..sockets import READ, WRITE, Sockets
-from ..udp import DATAGRAMS_AT_ONCE
-from ..udp import UdpSocket as SharedUdpSocket
+from ..sockets.addresses import Endpoint
+from ..sockets.handles import READ, WRITE, Sockets
+from ..sockets.udp import DATAGRAMS_AT_ONCE
+from ..sockets.udp import UdpSocket as SharedUdpSocket
 from .io import Pollable
 from .tcp import ERRORS
 

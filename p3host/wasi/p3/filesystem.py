@@ -11,11 +11,11 @@ import anyio
 from anyio.abc import ByteReceiveStream
 
 from ..clock import Timestamp
-from ..descriptors import FAILURES, Preopens
-from ..descriptors import Descriptor as SharedDescriptor
-from ..filesystem import MAX_READ, DirectoryReader, FileStream, Filesystem, in_thread, read_at, write_all
-from ..filesystem_types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
-from ..paths import error
+from ..filesystem.descriptors import FAILURES, Preopens
+from ..filesystem.descriptors import Descriptor as SharedDescriptor
+from ..filesystem.handles import MAX_READ, DirectoryReader, FileStream, Filesystem, in_thread, read_at, write_all
+from ..filesystem.paths import error
+from ..filesystem.types import ERROR_LABELS, TYPE_LABELS, DescriptorFlags, DirectoryEntry
 from ..promise import NOTHING, Promise
 from .draining import Draining, GuestStream, drain
 from .other import Other

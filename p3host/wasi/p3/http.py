@@ -6,11 +6,11 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from ...errors import Err
-from ..http_bodies import Body, GuestFuture, PlainReader, Transmission
-from ..http_exchange import exchange, hold_to_length, received_request, received_response, sent_response
-from ..http_fields import MAX_HELD, Allowance, Fields
-from ..http_heads import RequestHead, RequestOptions, is_status
-from ..http_messages import ErrorCode, HttpClient, HttpRequest, HttpResponse
+from ..http.bodies import Body, GuestFuture, PlainReader, Transmission
+from ..http.exchange import exchange, hold_to_length, received_request, received_response, sent_response
+from ..http.fields import MAX_HELD, Allowance, Fields
+from ..http.heads import RequestHead, RequestOptions, is_status
+from ..http.messages import ErrorCode, HttpClient, HttpRequest, HttpResponse
 from .http_bodies import GuestBody, GuestReader, GuestStream, Outcome
 
 

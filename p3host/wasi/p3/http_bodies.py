@@ -14,9 +14,9 @@ from anyio.abc import ByteReceiveStream
 from ...errors import Err, P3HostError
 from ...values import Ok
 from ..byte_streams import PIECE
-from ..http_bodies import Body, GuestFuture
-from ..http_fields import Fields
-from ..http_messages import ErrorCode, error_code
+from ..http.bodies import Body, GuestFuture
+from ..http.fields import Fields
+from ..http.messages import ErrorCode, error_code
 from ..promise import NOTHING, Promise
 
 

@@ -13,15 +13,15 @@ import anyio
 from anyio.abc import ByteReceiveStream
 
 from ...errors import Err
-from ..addresses import Endpoint, ip_to_wit
 from ..later import MaybeLater
-from ..name_lookup import ERROR_LABELS, Lookup
 from ..promise import NOTHING, Promise
-from ..sockets import READ, WRITE, ErrorCodes, SocketHandle, Sockets
-from ..tcp import CONNECTION_ERRORS, State, accept
-from ..tcp import TcpSocket as SharedTcpSocket
-from ..tcp_streams import MAX_READ, TcpSink, TcpSource
-from ..udp import UdpSocket as SharedUdpSocket
+from ..sockets.addresses import Endpoint, ip_to_wit
+from ..sockets.handles import READ, WRITE, ErrorCodes, SocketHandle, Sockets
+from ..sockets.name_lookup import ERROR_LABELS, Lookup
+from ..sockets.tcp import CONNECTION_ERRORS, State, accept
+from ..sockets.tcp import TcpSocket as SharedTcpSocket
+from ..sockets.tcp_streams import MAX_READ, TcpSink, TcpSource
+from ..sockets.udp import UdpSocket as SharedUdpSocket
 from .draining import Draining, GuestStream
 from .other import Other
 

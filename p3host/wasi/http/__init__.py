@@ -17,14 +17,11 @@ A peer that answers without a network:
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..errors import Err
-from .http_bodies import PlainReader
-from .http_fields import MAX_HELD, Allowance
-from .http_messages import (
+from .fields import MAX_HELD, Allowance
+from .messages import (
     DnsErrorPayload,
     ErrorCode,
     FieldSizePayload,
@@ -35,7 +32,6 @@ from .http_messages import (
     RequestRefused,
     TlsAlertReceivedPayload,
 )
-from .p3.http import Request, Response
 
 __all__ = [
     "handle",
@@ -78,50 +74,12 @@ def handle(handler: Any, request: HttpRequest) -> AbstractAsyncContextManager[Ht
     if allowance is None:
         allowances[handler] = allowance = Allowance(MAX_HELD)
     if is_p2(handler):
-        from .p2.http_serving import handle as handle_p2
+        from ..p2.http_serving import handle as handle_p2
 
         return handle_p2(handler.handle, request, allowance)
-    return Handling(handler, request, allowance)
+    from ..p3.http_serving import Handling
 
-
-class Handling(AbstractAsyncContextManager[HttpResponse]):
-    """The block in which a component of WASI 0.3 answers a request."""
-
-    def __init__(self, handler: Any, request: HttpRequest, allowance: Allowance) -> None:
-        self.handler = handler
-        self.request = request
-        self.allowance = allowance
-
-    async def __aenter__(self) -> HttpResponse:
-        self.given = given = Request.received(self.request, self.allowance)
-        try:
-            try:
-                answer = await self.handler.handle(given)
-            except Err as error:
-                raise Err(ErrorCode.of(error.value)) from error
-            if not isinstance(answer, Response):
-                raise TypeError(f"the handler returned no response of wasi:http, but {answer!r}")
-            self.reader = reader = PlainReader(answer.body)
-            try:
-                return answer.sent(self.request.method, reader)
-            except BaseException as error:
-                if isinstance(error, Err):
-                    reader.fail(error)
-                await reader.aclose()
-                raise
-        except BaseException:
-            await given.body.aclose()
-            raise
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None:
-                self.reader.accept()
-            await self.reader.aclose()
-        finally:
-            await self.given.body.aclose()
+    return Handling(handler.handle, request, allowance)
 
 
 def is_p2(handler: Any) -> bool:

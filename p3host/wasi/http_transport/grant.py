@@ -13,8 +13,8 @@ from anyio.lowlevel import RunVar
 if TYPE_CHECKING:
     import ssl
 
-    from .http_messages import HttpRequest, HttpResponse
-    from .http_transport import HttpTransport
+    from ..http.messages import HttpRequest, HttpResponse
+    from .pool import HttpTransport
 
 
 class Http:
@@ -57,7 +57,7 @@ class Http:
             raise TypeError(f"origins must be a sequence of strings, not the one string {origins!r}")
         if find_spec("h11") is None:
             raise ImportError("HTTP needs h11: pip install 'p3host[http]'")
-        from .http_patterns import parse_patterns  # most programs grant no HTTP
+        from .patterns import parse_patterns  # most programs grant no HTTP
 
         self.patterns = parse_patterns(origins)
         self.private_addresses = private_addresses
@@ -79,7 +79,7 @@ class Http:
     def transport_of_loop(self) -> HttpTransport:
         transport = self.transport.get(None)
         if transport is None:
-            from .http_transport import HttpTransport
+            from .pool import HttpTransport
 
             transport = HttpTransport(self)
             self.transport.set(transport)
@@ -87,7 +87,7 @@ class Http:
 
     async def tls_context(self) -> ssl.SSLContext:
         if self.ssl_context is None:
-            from .http_connect import default_tls_context
+            from .connect import default_tls_context
 
             self.ssl_context = await anyio.to_thread.run_sync(default_tls_context)  # it reads files
         return self.ssl_context

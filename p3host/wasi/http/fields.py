@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 from typing import ClassVar, Self
 
-from ..errors import Err, Trap
-from .http_messages import ErrorCode, HeaderList
-from .http_syntax import FIELD_VALUE, FORBIDDEN, NO_TRAILERS, end_to_end, is_token
+from ...errors import Err, Trap
+from .messages import ErrorCode, HeaderList
+from .syntax import FIELD_VALUE, FORBIDDEN, NO_TRAILERS, end_to_end, is_token
 
 MAX_FIELDS = 1024
 MAX_BYTES = 128 << 10  # of all names and values together

@@ -10,7 +10,7 @@ from threading import Thread
 import anyio
 from anyio.lowlevel import RunVar, current_token
 
-from ..errors import Err
+from ...errors import Err
 from .addresses import IpAddress
 from .network import MAX_NAME, Network, is_host_name
 

@@ -10,11 +10,11 @@ import h11
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
-from ..errors import Err
-from .byte_streams import PIECE
-from .http_connect import failed
-from .http_fields import MAX_BYTES, MAX_FIELDS
-from .http_messages import OUTSIDE_FAILURES, ErrorCode
+from ...errors import Err
+from ..byte_streams import PIECE
+from ..http.fields import MAX_BYTES, MAX_FIELDS
+from ..http.messages import OUTSIDE_FAILURES, ErrorCode
+from .connect import failed
 
 MAX_SECTION = MAX_BYTES + 4 * MAX_FIELDS + 1024  # bytes of a head or of trailers, with separators and a status line
 CHUNK_LINE = re.compile(rb"[0-9A-Fa-f]+[ \t]*(;|$)")

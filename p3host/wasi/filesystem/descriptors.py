@@ -19,10 +19,12 @@ from enum import Enum, Flag
 from functools import partial
 from typing import Any, TypeVar
 
-from ..errors import Err
-from .clock import Timestamp
-from .filesystem import MAX_FILESIZE, Filesystem, Handle, check_filesize, in_thread
-from .filesystem_types import (
+from ...errors import Err
+from ..clock import Timestamp
+from ..later import MaybeLater
+from .handles import MAX_FILESIZE, Filesystem, Handle, check_filesize, in_thread
+from .paths import encode, entry_beneath, error, libc, link_target, open_beneath, open_granted, parent_beneath
+from .types import (
     ADVICE,
     DESCRIPTOR_FLAG_LABELS,
     OPEN_FLAG_BITS,
@@ -33,8 +35,6 @@ from .filesystem_types import (
     OpenFlags,
     PathFlags,
 )
-from .later import MaybeLater
-from .paths import encode, entry_beneath, error, libc, link_target, open_beneath, open_granted, parent_beneath
 
 T = TypeVar("T")
 

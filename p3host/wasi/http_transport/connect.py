@@ -9,13 +9,13 @@ import anyio
 from anyio.abc import ByteStream, SocketStream
 from anyio.streams.tls import TLSStream
 
-from ..errors import Err
-from .addresses import IpAddress
-from .byte_streams import PIECE
-from .http_messages import OUTSIDE_FAILURES, ErrorCode, TlsAlertReceivedPayload, error_code
-from .http_patterns import Origin, is_public
-from .name_lookup import Lookup
-from .network import Network
+from ...errors import Err
+from ..byte_streams import PIECE
+from ..http.messages import OUTSIDE_FAILURES, ErrorCode, TlsAlertReceivedPayload, error_code
+from ..sockets.addresses import IpAddress
+from ..sockets.name_lookup import Lookup
+from ..sockets.network import Network
+from .patterns import Origin, is_public
 
 ANY_NAME = Network(lookup=["*"])
 MAX_ADDRESSES = 8  # of one name, that are tried

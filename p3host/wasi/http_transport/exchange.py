@@ -11,11 +11,10 @@ import anyio.lowlevel
 import h11
 from anyio.abc import ByteReceiveStream
 
-from ..errors import Err, P3HostError
-from .byte_streams import PIECE
-from .http1_connection import Connection
-from .http_fields import MAX_FIELDS
-from .http_messages import (
+from ...errors import Err, P3HostError
+from ..byte_streams import PIECE
+from ..http.fields import MAX_FIELDS
+from ..http.messages import (
     OUTSIDE_FAILURES,
     TERMINATED,
     Content,
@@ -26,7 +25,8 @@ from .http_messages import (
     PeekableContent,
     error_code,
 )
-from .http_syntax import content_length, end_to_end
+from ..http.syntax import content_length, end_to_end
+from .connection import Connection
 from .loop_tasks import LoopTask
 
 MAX_INFORMATIONAL = 32  # responses of status 1xx before the real one

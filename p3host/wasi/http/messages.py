@@ -10,8 +10,8 @@ from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import anyio
 
-from ..errors import Err, P3HostError
-from ..records import Record
+from ...errors import Err, P3HostError
+from ...records import Record
 
 HeaderList: TypeAlias = Sequence[tuple[str, bytes]]
 """Names and values in the order of the wire; a name may repeat."""

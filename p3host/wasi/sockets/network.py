@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from .addresses import Endpoint
-    from .network_patterns import EndpointPattern
+    from .patterns import EndpointPattern
 
 Operation: TypeAlias = Literal["tcp_connect", "tcp_bind", "udp_send", "udp_bind"]
 OPERATIONS: tuple[Operation, ...] = ("tcp_connect", "tcp_bind", "udp_send", "udp_bind")
@@ -66,7 +66,7 @@ class Network:
             object.__setattr__(self, name, given[name])
         endpoints: Mapping[Operation, Sequence[EndpointPattern]] = {}
         if any(given.values()):
-            from .network_patterns import check_names, parse_endpoints  # most programs grant no network
+            from .patterns import check_names, parse_endpoints  # most programs grant no network
 
             check_names(self.lookup)
             endpoints = {name: parse_endpoints(given[name]) for name in OPERATIONS}

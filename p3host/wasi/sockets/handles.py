@@ -15,10 +15,10 @@ from weakref import WeakSet
 
 import anyio
 
-from ..errors import Err
+from ...errors import Err
+from ..filesystem.paths import error
 from .addresses import FAMILY_LABELS, Endpoint, family_of
 from .network import Network, Operation
-from .paths import error
 
 READ, WRITE = select.POLLIN, select.POLLOUT
 MAX_BUFFER = (1 << 31) - 1  # what the system call can express; the system has a lower limit of its own

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import NamedTuple
 
-from .addresses import IpAddress
-from .http_syntax import AUTHORITY, HIGHEST_PORT, has_user, is_authority
-from .name_lookup import literal
-from .patterns import parse_all
+from ..http.syntax import AUTHORITY, HIGHEST_PORT, has_user, is_authority
+from ..patterns import parse_all
+from ..sockets.addresses import IpAddress
+from ..sockets.name_lookup import literal
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 PATTERN = re.compile(

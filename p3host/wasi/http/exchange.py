@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import anyio
 
-from ..errors import Err, P3HostError
-from .http_bodies import Body, PlainReader, ReceivedBody, Trailers
-from .http_fields import Allowance, Fields
-from .http_heads import has_content, is_status
-from .http_messages import (
+from ...errors import Err, P3HostError
+from .bodies import Body, PlainReader, ReceivedBody, Trailers
+from .fields import Allowance, Fields
+from .heads import has_content, is_status
+from .messages import (
     OUTSIDE_FAILURES,
     ErrorCode,
     HttpClient,
@@ -23,7 +23,7 @@ from .http_messages import (
     RequestRefused,
     error_code,
 )
-from .http_syntax import content_length
+from .syntax import content_length
 
 F = TypeVar("F", bound=Fields)
 R = TypeVar("R")

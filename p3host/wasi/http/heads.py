@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..errors import Err
-from ..records import Record
-from .http_bodies import PlainReader, Trailers
-from .http_fields import Charged, Fields
-from .http_messages import ErrorCode, HttpRequest, HttpTimeouts
-from .http_syntax import has_user, is_authority, is_method, is_path_with_query, is_scheme, request_target
+from ...errors import Err
+from ...records import Record
+from .bodies import PlainReader, Trailers
+from .fields import Charged, Fields
+from .messages import ErrorCode, HttpRequest, HttpTimeouts
+from .syntax import has_user, is_authority, is_method, is_path_with_query, is_scheme, request_target
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 SCHEMES = ("http", "https")

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Literal, TypeAlias
 
-from ..errors import Err
+from ...errors import Err
+from ..filesystem.paths import error
 from .addresses import UNSPECIFIED, Endpoint, check_local, check_remote, check_unicast
-from .paths import error
-from .sockets import WRITE, Socket, SocketHandle, SystemSocket
+from .handles import WRITE, Socket, SocketHandle, SystemSocket
 
 DEFAULT_BACKLOG = 128  # pending connections
 MAX_BACKLOG = 1024

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple, TypeAlias
 
-from ..errors import LinkError
+from ...errors import LinkError
+from ..patterns import parse_all
 from .addresses import Endpoint
 from .network import is_host_name
-from .patterns import parse_all
 
 IpNetwork: TypeAlias = IPv4Network | IPv6Network
 

@@ -17,12 +17,12 @@ from typing import Any, Protocol, TypeVar
 import anyio
 from anyio.abc import ByteReceiveStream
 
-from ..errors import Err, P3HostError
-from ..values import Ok
-from .byte_streams import PIECE
-from .http_fields import Fields
-from .http_messages import OUTSIDE_FAILURES, TERMINATED, Content, ErrorCode, HeaderList, TrailerList, error_code
-from .promise import NOTHING, Promise
+from ...errors import Err, P3HostError
+from ...values import Ok
+from ..byte_streams import PIECE
+from ..promise import NOTHING, Promise
+from .fields import Fields
+from .messages import OUTSIDE_FAILURES, TERMINATED, Content, ErrorCode, HeaderList, TrailerList, error_code
 
 T = TypeVar("T")
 

@@ -7,9 +7,9 @@ import errno
 import socket
 import struct
 
-from .byte_streams import LARGE_PIECE, PIECE, ByteSink, ByteSource
-from .paths import error
-from .sockets import READ, WRITE, SocketHandle
+from ..byte_streams import LARGE_PIECE, PIECE, ByteSink, ByteSource
+from ..filesystem.paths import error
+from .handles import READ, WRITE, SocketHandle
 from .tcp import CONNECTION_ERRORS
 
 MAX_READ = LARGE_PIECE  # bytes that one read takes at most, whatever the guest asks for

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from anyio.lowlevel import RunVar
 
-from .filesystem import WORKER_THREADS, in_thread
+from .handles import WORKER_THREADS, in_thread
 
 T = TypeVar("T")
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from ..errors import Err
-from .http1_connection import Connection
-from .http1_exchange import Exchange, framing_of
-from .http_connect import connect
-from .http_messages import OUTSIDE_FAILURES, ErrorCode, HttpRequest, HttpResponse
-from .http_patterns import Origin, origin_of
+from ...errors import Err
+from ..http.messages import OUTSIDE_FAILURES, ErrorCode, HttpRequest, HttpResponse
+from .connect import connect
+from .connection import Connection
+from .exchange import Exchange, framing_of
 from .loop_tasks import LoopTask
+from .patterns import Origin, origin_of
 
 if TYPE_CHECKING:
-    from .http_grant import Http
+    from .grant import Http
 
 MAX_IDLE = 32
 IDLE_SECONDS = 30.0

@@ -8,8 +8,8 @@ import stat
 from enum import Flag, auto
 from typing import Any
 
-from ..records import Record
-from .clock import Timestamp
+from ...records import Record
+from ..clock import Timestamp
 
 ERROR_LABELS = {
     errno.EACCES: "access",

@@ -9,8 +9,8 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
-from ..errors import Err
-from ..records import Record
+from ...errors import Err
+from ...records import Record
 
 IpAddress: TypeAlias = IPv4Address | IPv6Address
 

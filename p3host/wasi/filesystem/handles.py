@@ -21,8 +21,8 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
-from .background import Finishing
-from .byte_streams import LARGE_PIECE, read_now
+from ..background import Finishing
+from ..byte_streams import LARGE_PIECE, read_now
 from .directory import Directory
 from .paths import error, libc
 

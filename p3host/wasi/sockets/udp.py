@@ -7,10 +7,10 @@ import errno
 import socket
 import struct
 
-from ..errors import Err
+from ...errors import Err
+from ..filesystem.paths import error, libc
 from .addresses import UNSPECIFIED, Endpoint, check_local, check_remote
-from .paths import error, libc
-from .sockets import Socket, SocketHandle
+from .handles import Socket, SocketHandle
 
 MAX_DATAGRAM = 65535  # bytes; the system's limit is a little lower
 DATAGRAMS_AT_ONCE = 16  # that one call looks at; others get their turn after that

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from ..errors import LinkError
+from ...errors import LinkError
 
 
 @dataclass(frozen=True)
