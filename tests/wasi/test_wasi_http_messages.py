@@ -454,7 +454,7 @@ import sys
 from p3host.wasi import Wasi
 Wasi().interfaces(["wasi:cli/run@0.3.0", "wasi:filesystem/types@0.3.0"])
 loaded = {name for name in sys.modules if name.startswith("p3host.wasi") and "http" in name}
-assert loaded == {"p3host.wasi.http_grant"}
+assert loaded == {"p3host.wasi.http_transport", "p3host.wasi.http_transport.grant"}
 Wasi().interfaces(["wasi:http/client@0.3.0"])
 assert "p3host.wasi.p3.http" in sys.modules
 """

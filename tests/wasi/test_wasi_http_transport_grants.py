@@ -124,7 +124,7 @@ def test_without_h11_it_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -
     def find_spec(name: str) -> Any:
         return None if name == "h11" else importlib.util.find_spec(name)
 
-    monkeypatch.setattr("p3host.wasi.http_grant.find_spec", find_spec)
+    monkeypatch.setattr("p3host.wasi.http_transport.grant.find_spec", find_spec)
     with pytest.raises(ImportError, match=r"pip install 'p3host\[http\]'"):
         Http(["*"])
 
