@@ -105,7 +105,7 @@ class Player:
         for thing in answer if isinstance(answer, tuple | list) else [answer]:
             if inspect.iscoroutine(thing):
                 thing.close()
-            elif hasattr(thing, "close") or hasattr(thing, "on_dropped"):
+            elif not inspect.isawaitable(thing) and (hasattr(thing, "close") or hasattr(thing, "on_dropped")):
                 self.things.append(thing)
 
     async def wait(self, answer: Any) -> Any:
