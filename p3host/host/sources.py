@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -206,8 +206,9 @@ class BytesSource(HostSource):
 class IterableSource(HostSource):
     """A stream out of an async iterable. Its task starts with the first read and closes the iterable at the end.
 
-    The task can't close it before the guest goes on. An iterable that has to know at once that the guest has dropped
-    the stream, or that the instance has ended, has a method `on_dropped`, which is called then.
+    The task can't close it before the guest goes on. An iterable that has to know at once that nobody reads on has a
+    method `on_dropped`, which is called when the guest has dropped the stream or was told its end, or when the instance
+    has ended.
     """
 
     def __init__(self, driver: Driver, elem_type: ValType | None, iterable: AsyncIterable[Any]) -> None:
@@ -232,11 +233,14 @@ class IterableSource(HostSource):
         super().end_with_store()
         self.end_unread()
 
-    def end_unread(self) -> None:
-        """Nobody reads on: tells an iterable that has to know, and closes one that was never read."""
+    def tell(self) -> None:
         tell, self.tell_dropped = self.tell_dropped, None
         if tell is not None:
             tell()
+
+    def end_unread(self) -> None:
+        """Nobody reads on: tells an iterable that has to know, and closes one that was never read."""
+        self.tell()
         if self.unread:
             self.unread = False
             self.task = self.driver.start(HostTask(self.name, partial(close_all, self.iterable), None))
@@ -248,38 +252,38 @@ class IterableSource(HostSource):
         self.driver.sources.pop(self, None)
 
     async def run(self) -> None:
-        iterator = self.pieces() if isinstance(self.iterable, ByteReceiveStream) else aiter(self.iterable)
+        iterator = None if isinstance(self.iterable, ByteReceiveStream) else aiter(self.iterable)
         try:
             try:
-                async for values in iterator:
-                    await self.deliver(values)
-                    if self.dropped:
-                        break
+                while not self.dropped:
+                    await self.deliver(await (self.receive() if iterator is None else anext(iterator)))
                     await self.driver.breathe()
-            except anyio.EndOfStream:
+            except (StopAsyncIteration, anyio.EndOfStream):
                 pass
-            self.driver.step(self.end)  # first, as closing the iterable may settle the future beside the stream
         except Exception as error:
             trap = Trap(f"{self.name} raised {type(error).__name__}: {error}")
             trap.__cause__ = error
             self.driver.step(partial(raise_error, trap))
         finally:
-            self.tell_dropped = None
             await close_all(iterator, self.iterable)
+        self.driver.step(self.end)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    def end(self) -> None:
+        super().end()
+        self.tell()
+
+    def receive(self) -> Awaitable[bytes]:
         """What the guest asks for, and no more: the rest stays in the stream for others."""
         assert isinstance(self.iterable, ByteReceiveStream)
-        while True:
-            wanted = self.buffer.remain if self.buffer is not None else 0
-            yield await self.iterable.receive(min(wanted or UNKNOWN_WANT, MAX_READ))
+        wanted = self.buffer.remain if self.buffer is not None else 0
+        return self.iterable.receive(min(wanted or UNKNOWN_WANT, MAX_READ))
 
 
 async def close_all(*closables: object) -> None:
-    for closable in closables:
-        close = getattr(closable, "aclose", None)
-        if close is not None:
-            with anyio.CancelScope(shield=True):
+    with anyio.CancelScope(shield=True):
+        for closable in closables:
+            close = getattr(closable, "aclose", None)
+            if close is not None:
                 await close()
 
 

@@ -497,6 +497,20 @@ async def test_an_iterable_that_has_to_know_is_told_before_the_guest_goes_on(exp
     assert given.drops == 1
 
 
+async def test_an_iterable_that_has_to_know_is_told_when_its_end_was_told() -> None:
+    given = Told(b"abc")
+    async with load(passing_on("(type $s (stream u8))", '(param "v" $s)', "(result $s)")).instantiate(
+        {"host": lambda stream: stream}
+    ) as instance:
+        stream = await instance.exports.echo(given)
+        assert await stream.read() == b"abc"
+        assert given.drops == 0
+        assert await stream.read() == b""
+        assert given.closed
+        assert given.drops == 1
+    assert given.drops == 1
+
+
 KEEPS_UNREAD = component_text(
     imports="(type $s (stream u8))",
     code="""

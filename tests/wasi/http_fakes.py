@@ -145,6 +145,7 @@ async def read_all(reader: GuestReader) -> bytes:
     """What a guest reads until the end, as the host's stream gives it: closed afterwards."""
     pieces = [piece async for piece in reader]
     await reader.aclose()
+    reader.on_dropped()
     return b"".join(pieces)
 
 

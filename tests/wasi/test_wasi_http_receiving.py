@@ -186,6 +186,16 @@ async def test_a_read_that_is_in_progress_ends_with_its_body() -> None:
     assert body.closed
 
 
+async def test_the_future_comes_when_the_end_of_the_stream_was_told() -> None:
+    response = await received(HttpResponse(body=b"abc"))
+    reader, future = response.consume(GuestFuture())
+    assert [piece async for piece in reader] == [b"abc"]
+    await reader.aclose()
+    assert not future.is_settled
+    reader.on_dropped()
+    assert await future is None
+
+
 async def test_a_guest_may_drop_the_future_and_read_on() -> None:
     body = PlainBody(b"abc")
     response = await received(HttpResponse(body=body))

@@ -108,6 +108,10 @@ class Body:
         """The trailers, if there is no waiting for them; None if there is. Otherwise like `finish`."""
         return None
 
+    def closes_at_once(self) -> bool:
+        """Whether `close` has nothing to wait for."""
+        return True
+
     def close(self) -> Coroutine[Any, Any, None] | None:
         """Gives up what has not been read. What that has to wait for is the caller's to await."""
         raise NotImplementedError
@@ -147,7 +151,7 @@ class ReceivedBody(Body):
         self.iterator: AsyncIterator[bytes] | None = None
         self.rest = memoryview(b"")
         self.scope: anyio.CancelScope | None = None
-        self.reading = anyio.Lock(fast_acquire=True)
+        self.reading: anyio.Lock | None = None
         self.closed = False
 
     async def next_piece(self, max_count: int) -> bytes:
@@ -163,12 +167,18 @@ class ReceivedBody(Body):
         piece, self.rest = bytes(self.rest[:max_count]), self.rest[max_count:]
         return piece
 
+    def lock(self) -> anyio.Lock:
+        """For one at a time to read, or close, what has to be waited for."""
+        if self.reading is None:
+            self.reading = anyio.Lock(fast_acquire=True)
+        return self.reading
+
     async def in_time(self, wait: Callable[[], Awaitable[T]]) -> T:
         """What comes from outside, unless it comes too late, or the body is given up before.
 
         :raises Err: it fails; with an `ErrorCode`
         """
-        async with self.reading:
+        async with self.lock():
             if self.closed:
                 raise Err(TERMINATED)
             try:
@@ -212,22 +222,22 @@ class ReceivedBody(Body):
             return None
         return NOTHING if self.trailers is None else Ok(self.check_trailers(self.trailers))
 
+    def closables(self) -> list[Callable[[], Awaitable[None]]]:
+        return [each.aclose for each in (self.iterator, self.content) if each is not None and hasattr(each, "aclose")]
+
+    def closes_at_once(self) -> bool:
+        return self.closed or not (self.closables() or self.on_close or isinstance(self.trailers, Awaitable))
+
     def close(self) -> Coroutine[Any, Any, None] | None:
-        if self.closed:
-            return None
+        at_once = self.closes_at_once()
         self.closed = True
         if self.scope is not None:
             self.scope.cancel()
-        closables = [
-            each.aclose for each in (self.iterator, self.content) if each is not None and hasattr(each, "aclose")
-        ]
-        if closables or self.on_close is not None or isinstance(self.trailers, Awaitable):
-            return self.close_all(closables)
-        return None
+        return None if at_once else self.close_all(self.closables())
 
     async def close_all(self, closables: Sequence[Callable[[], Awaitable[None]]]) -> None:
         with anyio.CancelScope(shield=True):
-            async with self.reading:
+            async with self.lock():
                 for close in closables:
                     try:
                         await close()

@@ -86,12 +86,16 @@ class GuestReader(ByteReceiveStream):
             raise anyio.EndOfStream
         return piece
 
-    async def aclose(self) -> None:
-        """The guest has dropped the stream, or it was told its end."""
+    def on_dropped(self) -> None:
+        """The guest has dropped the stream, or was told its end."""
         if not self.ended.is_settled:
             self.dropped = True
             self.ended.settle()
         self.outcome.prepare()
+
+    async def aclose(self) -> None:
+        if not self.ended.is_settled:
+            self.on_dropped()
         if self.told:
             await self.body.aclose()
 
@@ -130,26 +134,31 @@ class Outcome(Promise["Fields | None"]):
         self.reader = reader
 
     def prepare(self) -> None:
-        """The guest was told the stream's end. Where there are trailers to wait for, or the guest itself has failed, it
+        """The guest was told the stream's end. Where there is something to wait for, or the guest itself has failed, it
         takes a task."""
         reader = self.reader
         if reader.told or self.is_settled:
             return
-        outcome: Ok | Err | None
-        if reader.dropped:
-            outcome = NOTHING
-        elif reader.failure is not None:
-            outcome = None if reader.answered is not None else Err(reader.failure)
-        else:
-            try:
-                outcome = reader.body.known_trailers()
-            except Err as failure:
-                outcome = Err(error_code(failure))
+        outcome = NOTHING if reader.dropped else self.at_once()  # a body that is dropped is closed by the stream
         if outcome is None:
             self.call_then()
-        else:
-            reader.tell()
-            self.settle(outcome)
+            return
+        reader.tell()
+        if not reader.dropped:
+            reader.body.close()
+        self.settle(outcome)
+
+    def at_once(self) -> Ok | Err | None:
+        """The outcome, if nothing has to be waited for."""
+        reader = self.reader
+        if not reader.body.closes_at_once():
+            return None
+        if reader.failure is not None:
+            return Err(reader.failure) if reader.answered is None else None
+        try:
+            return reader.body.known_trailers()
+        except Err as failure:
+            return Err(error_code(failure))
 
     def on_dropped(self) -> None:
         if not self.reader.told:
