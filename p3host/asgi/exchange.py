@@ -126,9 +126,8 @@ class Exchange:
         if has_trailers:
             message["trailers"] = True
         if self.cancel_scope.cancel_called:
-            await (
-                checkpoint()
-            )  # it is too late, and servers don't know how much of a head was sent if that is cancelled
+            # It is too late, and servers don't know how much of a head was sent if that is cancelled.
+            await checkpoint()
         self.head_sent = True
         await self.put(message)
 
