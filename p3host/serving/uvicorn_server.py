@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
-from asyncio import WriteTransport
+from asyncio import AbstractEventLoop, Transport, WriteTransport
 from collections.abc import Awaitable, Callable
 from functools import partial
 from math import ceil
@@ -52,8 +52,11 @@ class Protocol(HttpToolsProtocol):
     """Bounds the head of a request. `unread` counts the bytes since the last that had a use."""
 
     unread = 0
+    held: HeldHead | None = None
 
     def data_received(self, data: bytes) -> None:
+        if self.held is not None:
+            self.held.flush()  # before what the server itself may write
         self.unread += len(data)
         super().data_received(data)
         if self.unread > MOST_HEAD_BYTES and not self.transport.is_closing():
@@ -66,6 +69,8 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self.unread = 0
         super().on_headers_complete()
+        self.held = HeldHead(self.transport, self.loop)
+        self.cycle.transport = self.held  # type: ignore[assignment]
         self.headers = []  # trailers would be added to the headers of the request
         if self.expect_100_continue:
             self.cycle.send = partial(continue_and_send, self.cycle, self.cycle.send)  # type: ignore[method-assign]
@@ -77,6 +82,41 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self.unread = 0
         super().on_message_complete()
+
+
+class HeldHead(WriteTransport):
+    """The transport of one response: its head goes out with what comes next, or at the end of this turn of the loop. A
+    write of its own would cost as much as all else that the server does for a small response."""
+
+    def __init__(self, transport: Transport, loop: AbstractEventLoop) -> None:
+        super().__init__()
+        self.transport = transport
+        self.loop = loop
+        self.head: bytes | None = None
+        self.begun = False
+
+    def write(self, data: bytes) -> None:  # type: ignore[override]
+        if not self.begun:
+            self.begun = True
+            self.head = data
+            self.loop.call_soon(self.flush)
+        elif self.head is not None:
+            head, self.head = self.head, None
+            self.transport.write(head + data)
+        else:
+            self.transport.write(data)
+
+    def flush(self) -> None:
+        head, self.head = self.head, None
+        if head is not None:
+            self.transport.write(head)
+
+    def is_closing(self) -> bool:
+        return self.transport.is_closing()
+
+    def close(self) -> None:
+        self.flush()
+        self.transport.close()
 
 
 async def continue_and_send(cycle: RequestResponseCycle, send: Callable[[Any], Awaitable[None]], message: Any) -> None:
