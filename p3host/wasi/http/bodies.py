@@ -215,7 +215,10 @@ class ReceivedBody(Body):
     async def finish(self) -> Fields | None:
         if isinstance(self.trailers, Awaitable):
             self.trailers = await self.in_time(partial(settled, self.trailers))
-        return None if self.trailers is None else self.check_trailers(self.trailers)
+        known = self.known_trailers()
+        assert known is not None
+        fields: Fields | None = known.value
+        return fields
 
     def known_trailers(self) -> Ok | None:
         if isinstance(self.trailers, Awaitable):

@@ -11,7 +11,8 @@ from ..http.exchange import exchange, hold_to_length, received_request, received
 from ..http.fields import MAX_HELD, Allowance, Fields
 from ..http.heads import RequestHead, RequestOptions, is_status
 from ..http.messages import ErrorCode, HttpClient, HttpRequest, HttpResponse
-from .http_bodies import GuestBody, GuestReader, GuestStream, Outcome
+from .draining import GuestStream
+from .http_bodies import GuestBody, GuestReader, Outcome
 
 
 class Message:

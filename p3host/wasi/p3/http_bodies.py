@@ -6,8 +6,6 @@ it.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import anyio
 from anyio.abc import ByteReceiveStream
 
@@ -18,14 +16,7 @@ from ..http.bodies import Body, GuestFuture
 from ..http.fields import Fields
 from ..http.messages import ErrorCode, error_code
 from ..promise import NOTHING, Promise
-
-
-class GuestStream(Protocol):
-    """A `stream<u8>` that a guest passed."""
-
-    async def read(self, max_count: int, /) -> bytes: ...
-
-    def close(self) -> object: ...
+from .draining import GuestStream
 
 
 class GuestBody(Body):
