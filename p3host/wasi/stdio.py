@@ -15,6 +15,7 @@ import struct
 import sys
 import termios
 import weakref
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from enum import Enum
 from mmap import PAGESIZE
@@ -356,42 +357,42 @@ class FileWriter:
         return os.write(self.fd, data)
 
 
-class ThreadSink(ByteSink):
+class AwaitedSink(ByteSink):
+    """A sink that tells nothing about its room, so that every write is awaited."""
+
+    def room(self) -> int:
+        return PIECE
+
+    def write_now(self, data: bytes) -> int:
+        return 0
+
+    async def wait(self) -> None:
+        return
+
+    @abstractmethod
+    async def write(self, data: bytes) -> None: ...
+
+
+class ThreadSink(AwaitedSink):
     """A file whose disk may be far."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
-    def room(self) -> int:
-        return PIECE
-
-    def write_now(self, data: bytes) -> int:
-        return 0
-
-    async def wait(self) -> None:
-        return
-
     async def write(self, data: bytes) -> None:
+        from .filesystem.handles import in_thread
+
         done = 0
         while done < len(data):
-            done += await anyio.to_thread.run_sync(os.write, self.fd, data[done:])
+            done += await in_thread(os.write, self.fd, data[done:])
 
 
-class SendStreamSink(ByteSink):
-    """An anyio stream. It tells nothing about its room, so every write is awaited."""
+class SendStreamSink(AwaitedSink):
+    """An anyio stream."""
 
     def __init__(self, stream: AnyByteSendStream) -> None:
         self.stream = stream
         self.sending = anyio.Lock()
-
-    def room(self) -> int:
-        return PIECE
-
-    def write_now(self, data: bytes) -> int:
-        return 0
-
-    async def wait(self) -> None:
-        return
 
     async def write(self, data: bytes) -> None:
         async with self.sending:

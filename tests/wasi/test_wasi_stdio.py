@@ -32,6 +32,7 @@ from p3host.wasi.stdio import (
     PollableSink,
     PollableSource,
     Stdio,
+    ThreadSink,
     input_source,
     is_pollable,
     is_terminal,
@@ -190,13 +191,32 @@ async def test_what_a_thread_reads_of_a_file_stays_in_order(tmp_path: Path, monk
         assert await read_all(source) == b"abc"
 
 
-async def test_a_file_is_read_while_the_applications_own_threads_are_all_in_use(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"hello")
+def use_up_own_threads() -> None:
+    """Takes all worker threads that are the application's."""
     limiter = anyio.to_thread.current_default_thread_limiter()
     for number in range(int(limiter.total_tokens)):
         limiter.acquire_on_behalf_of_nowait(number)
+
+
+def is_not_at_hand(*arguments: object) -> int:
+    raise BlockingIOError(errno.EAGAIN, "the disk has to be read")
+
+
+async def test_a_file_is_read_while_the_applications_own_threads_are_all_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"hello")
+    monkeypatch.setattr(os, "preadv", is_not_at_hand)
+    use_up_own_threads()
     with (tmp_path / "file").open("rb") as file, anyio.fail_after(10):
         assert await read_all(FileSource(file.fileno())) == b"hello"
+
+
+async def test_a_far_file_is_written_while_the_applications_own_threads_are_all_in_use(tmp_path: Path) -> None:
+    use_up_own_threads()
+    with (tmp_path / "file").open("wb") as file, anyio.fail_after(10):
+        await ThreadSink(file.fileno()).write(b"hello")
+    assert (tmp_path / "file").read_bytes() == b"hello"
 
 
 async def test_a_directory_as_stdin_is_an_error(tmp_path: Path) -> None:

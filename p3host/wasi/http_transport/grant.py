@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-import anyio.to_thread
 from anyio.lowlevel import RunVar
 
 if TYPE_CHECKING:
@@ -87,7 +86,8 @@ class Http:
 
     async def tls_context(self) -> ssl.SSLContext:
         if self.ssl_context is None:
+            from ..filesystem.handles import in_thread
             from .connect import default_tls_context
 
-            self.ssl_context = await anyio.to_thread.run_sync(default_tls_context)  # it reads files
+            self.ssl_context = await in_thread(default_tls_context)  # it reads files
         return self.ssl_context
